@@ -1,0 +1,1 @@
+"""What developers and CI run; each is also a make target."""

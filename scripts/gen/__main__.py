@@ -1,0 +1,58 @@
+"""`make gen`: makes everything under generated/ again."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from scripts.gen import GENERATED
+from scripts.gen.stubs import ProtoError, write_stubs
+from scripts.gen.third_party import MissingProtosError
+
+# What a run owns as a whole, so that the output of a deleted proto goes too.
+PARTS = ("python",)
+
+
+def generate(into: Path) -> None:
+    """Makes the generated parts below `into`."""
+    write_stubs(into / "python")
+
+
+def differences(fresh: Path) -> list[str]:
+    """The files, relative to generated/, that are missing, stale or no longer generated, compared with `fresh`."""
+    expected, present = _files(fresh), _files(GENERATED)
+    return sorted(name for name in expected.keys() | present.keys() if expected.get(name) != present.get(name))
+
+
+def replace(fresh: Path) -> list[str]:
+    """Brings generated/ to the state of `fresh`, touching only what differs, and returns what it touched."""
+    changed = differences(fresh)
+    for name in changed:
+        source, target = fresh / name, GENERATED / name
+        if source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+        else:
+            target.unlink()
+    return changed
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    paths = (path for part in PARTS for path in (root / part).rglob("*") if "__pycache__" not in path.parts)
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths if path.is_file()}
+
+
+def main() -> int:
+    """Replaces the parts of generated/ by what the protos say now."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            generate(Path(folder))
+        except (ProtoError, MissingProtosError) as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
+        for name in replace(Path(folder)):
+            sys.stdout.write(f"generated/{name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
