@@ -1,0 +1,1 @@
+"""Generated: the Python stubs of berth.booking.v1."""
