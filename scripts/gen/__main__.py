@@ -5,16 +5,18 @@ import tempfile
 from pathlib import Path
 
 from scripts.gen import GENERATED
+from scripts.gen.descriptors import write_descriptor_set
 from scripts.gen.stubs import ProtoError, write_stubs
 from scripts.gen.third_party import MissingProtosError
 
 # What a run owns as a whole, so that the output of a deleted proto goes too.
-PARTS = ("python",)
+PARTS = ("python", "envoy")
 
 
 def generate(into: Path) -> None:
     """Makes the generated parts below `into`."""
     write_stubs(into / "python")
+    write_descriptor_set(into / "envoy")
 
 
 def differences(fresh: Path) -> list[str]:
