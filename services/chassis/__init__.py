@@ -1,0 +1,1 @@
+"""What every service stands on; no business noun may appear here."""
