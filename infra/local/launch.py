@@ -1,0 +1,73 @@
+"""Turns itself into another program that cannot outlive its supervisor, and that runs without root where it must."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_CLONE_NEWUSER = 0x10000000
+_NOBODY = 65534
+
+
+def wrap(
+    command: Sequence[str], *, death_signal: signal.Signals = signal.SIGKILL, owns: Path | None = None
+) -> list[str]:
+    """The command as its parent should start it.
+
+    `death_signal` is what the program gets when its parent dies, however it dies. `owns` names the directory of a
+    program that refuses to run as root (PostgreSQL): where we are root, it runs as nobody, and the directory is its.
+    """
+    # -I -S: a small interpreter for a few milliseconds; this file imports nothing but the standard library.
+    line = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), "--parent", str(os.getpid())]
+    line += ["--death-signal", str(int(death_signal))]
+    if owns is not None and os.geteuid() == 0:
+        line += ["--owns", str(owns)]
+    return [*line, "--", *command]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Entry: leads a group of its own, drops root where asked, arms the death signal, becomes the program."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--death-signal", type=int, required=True)
+    parser.add_argument("--owns", type=Path)
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args(arguments)
+    if os.getpgid(0) != os.getpid():
+        os.setsid()
+    if options.owns is not None:
+        _become_nobody(options.owns)
+    # Last, because a change of user clears it. The parent may have died before it was armed: then nobody waits for us.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, options.death_signal, 0, 0, 0)
+    if os.getppid() != options.parent:
+        sys.exit("launch: the parent is gone")
+    try:
+        os.execv(options.command[0], options.command)  # noqa: S606 - becoming the program is this file's purpose
+    except OSError as error:
+        sys.exit(f"launch: {options.command[0]}: {error.strerror}. Is the folder closed to other users?")
+
+
+def _become_nobody(directory: Path) -> None:
+    """In a user namespace root's own files look like nobody's: nothing changes owner, and no path needs opening."""
+    user, group = os.getuid(), os.getgid()
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER) == 0:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{_NOBODY} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{_NOBODY} {group} 1")
+        return
+    # No namespaces here (some containers forbid them): a real change of user, and the directory changes hands.
+    for path in [directory, *directory.rglob("*")]:
+        os.chown(path, _NOBODY, _NOBODY, follow_symlinks=False)
+    os.setgroups([])
+    os.setgid(_NOBODY)
+    os.setuid(_NOBODY)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
