@@ -245,7 +245,7 @@ def _choices(search: _Search) -> list[tuple[int, bool]]:
         step = search.steps[index]
         if step.refused:
             continue
-        if step.optional and not (step.undoes and step.after in search.live):
+        if step.optional and not (step.undoes and (step.after in search.live or step.after not in search.placed)):
             choices.append((index, False))
         if search.legal(index):
             choices.append((index, True))
