@@ -1,0 +1,1 @@
+"""The gateway: Envoy's configuration, rendered from the contracts, their policies and the topology."""
