@@ -1,0 +1,1 @@
+"""Owns the stand-ins for outside vendors, each a process that speaks the vendor's documented protocol."""
