@@ -1,0 +1,1 @@
+"""Owns the demonstration: a person's whole way through the mesh, printed step by step, by REST alone."""
