@@ -14,7 +14,6 @@ import psycopg
 from psycopg import sql as pgsql
 from psycopg.rows import namedtuple_row
 from psycopg_pool import AsyncConnectionPool
-from services.chassis.errors import DeadlineExceeded, DependencyUnavailable
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -22,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from services.chassis.db.counting import Counter
 from services.chassis.db.faults import is_passing, refusal_for
+from services.chassis.errors import DeadlineExceeded, DependencyUnavailable
 
 POOL_SIZE = 8  # connections
 POOL_TIMEOUT_SECONDS = 5.0  # the longest wait for a connection
@@ -154,10 +154,7 @@ class Database:
 
     @asynccontextmanager
     async def _begin(self, tenant_id: str | None) -> AsyncIterator[AsyncConnection]:
-        async with self._connection() as raw:
-            # One message begins the transaction and sets what holds inside it: one round trip instead of three.
-            await raw.execute(self._begin_sql(tenant_id))
-            self._count_boundary()
+        async with self._connection(self._begin_sql(tenant_id)) as raw:
             session = raw.session
             session.info.pop(APPENDED, None)
             async with session.begin():
@@ -168,6 +165,7 @@ class Database:
             self._wake()
 
     def _begin_sql(self, tenant_id: str | None) -> pgsql.Composed:
+        # One message begins the transaction and sets what holds inside it: one round trip instead of three.
         parts: list[pgsql.Composable] = [pgsql.SQL("BEGIN")]
         remaining = self._remaining()
         if remaining is not None:
@@ -197,9 +195,9 @@ class Database:
             raise DeadlineExceeded from error
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[PooledConnection]:
+    async def _connection(self, begin: pgsql.Composed | None = None) -> AsyncIterator[PooledConnection]:
         try:
-            raw = await self._take()
+            raw = await self._take() if begin is None else await self._take_begun(begin)
             try:
                 yield raw
             finally:
@@ -220,6 +218,24 @@ class Database:
                 return raw
             await raw.close()
             await self._pool.putconn(raw)
+
+    async def _take_begun(self, begin: pgsql.Composed) -> PooledConnection:
+        while True:
+            raw = await self._take()
+            try:
+                await raw.execute(begin)
+            except psycopg.Error:
+                cut = raw.closed
+                await self._give_back(raw)
+                # Nothing has been done yet: where the server hung up just now, another connection may do.
+                if not cut:
+                    raise
+            except BaseException:
+                await self._give_back(raw)
+                raise
+            else:
+                self._count_boundary()
+                return raw
 
     async def _give_back(self, raw: PooledConnection) -> None:
         if raw.session.in_transaction() or raw.session.invalidated:

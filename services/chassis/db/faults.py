@@ -7,8 +7,9 @@ from datetime import timedelta
 import psycopg
 from psycopg import errors as pg
 from psycopg_pool import PoolTimeout, TooManyRequests
-from services.chassis.errors import DeadlineExceeded, DependencyUnavailable, Refusal
 from sqlalchemy.exc import DBAPIError
+
+from services.chassis.errors import DeadlineExceeded, DependencyUnavailable, Refusal
 
 RETRY_AFTER_OUTAGE = timedelta(seconds=1)
 

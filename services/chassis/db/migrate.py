@@ -13,10 +13,11 @@ from zlib import crc32
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
+from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
 from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionMap
-from sqlalchemy import Connection, MetaData, create_engine, text
+from sqlalchemy import CheckConstraint, Connection, MetaData, create_engine, text
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.pool import NullPool
 
 LOCK_TIMEOUT = "5s"  # a migration that waits longer for a table would hold up everybody behind it
@@ -36,14 +37,16 @@ def upgrade(url: str, package: str) -> list[str]:
 
     Migrators that start together run one after the other; each migration is its own transaction.
     """
-    directory = _directory(package)
-    head = directory.get_current_head()
+    scripts = _scripts(package)
+    directory = ScriptDirectory(str(importlib.import_module(package).__path__[0]))
+    directory.revision_map = RevisionMap(lambda: scripts)
     applied: list[str] = []
 
-    def steps(current: tuple[str, ...], _context: MigrationContext) -> list[object]:
-        found = list(directory._upgrade_revs(head, current)) if head else []  # noqa: SLF001 - alembic's own commands do the same; there is no public name
-        applied.extend(step.revision.module.__name__.rpartition(".")[2] for step in found)
-        return list(found)
+    def steps(current: tuple[str, ...], _context: MigrationContext) -> list[RevisionStep]:
+        newest = max(current, default="")
+        new = [script for script in reversed(list(directory.walk_revisions())) if script.revision > newest]
+        applied.extend(_name(script.module) for script in new)
+        return [MigrationStep.upgrade_from_script(directory.revision_map, script) for script in new]
 
     with _connected(url) as connection:
         _lock_out_others(connection, package)
@@ -91,12 +94,12 @@ def _lock_out_others(connection: Connection, package: str) -> None:
     connection.commit()
 
 
-def _directory(package: str) -> ScriptDirectory:
+def _scripts(package: str) -> list[Script]:
     """Alembic's view of the package: the files' numbers alone say what follows what, so histories cannot fork."""
     scripts: list[Script] = []
     previous: str | None = None
     for module in _modules(package):
-        number = _number(module)
+        number = _name(module)[:4]
         if number == previous:
             raise MigrationError(f"{package} has two migrations with the number {number}.")
         if getattr(module, "revision", number) != number:
@@ -104,9 +107,7 @@ def _directory(package: str) -> ScriptDirectory:
         vars(module).update(revision=number, down_revision=previous)
         scripts.append(Script(module, number, str(module.__file__)))
         previous = number
-    directory = ScriptDirectory(str(importlib.import_module(package).__path__[0]))
-    directory.revision_map = RevisionMap(lambda: scripts)
-    return directory
+    return scripts
 
 
 def _modules(package: str) -> list[ModuleType]:
@@ -118,8 +119,8 @@ def _modules(package: str) -> list[ModuleType]:
     return [importlib.import_module(f"{package}.{name}") for name in names]
 
 
-def _number(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2][:4]
+def _name(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
 
 
 def _is_ours(_object: object, name: str | None, kind: str, *_rest: object) -> bool:
@@ -136,7 +137,7 @@ def _sentence(difference: object) -> str:
 
 
 def _missing_constraints(connection: Connection, metadata: MetaData) -> list[str]:
-    """Named CHECK and EXCLUDE constraints, which Alembic does not compare."""
+    """Named CHECK and EXCLUDE constraints, which Alembic does not compare; the database may have more of them."""
     rows = connection.execute(
         text(
             "SELECT c.relname, k.conname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid"
@@ -148,16 +149,9 @@ def _missing_constraints(connection: Connection, metadata: MetaData) -> list[str
         (table.name, str(constraint.name))
         for table in metadata.tables.values()
         for constraint in table.constraints
-        if constraint.name is not None and constraint.__visit_name__ in {"check_constraint", "exclude_constraint"}
+        if constraint.name is not None and isinstance(constraint, CheckConstraint | ExcludeConstraint)
     }
-    tables = {table.name for table in metadata.tables.values()}
-    missing = [f"constraint {name} of {table} is not in the database" for table, name in sorted(wanted - there)]
-    extra = [
-        f"constraint {name} of {table} is in the database only"
-        for table, name in sorted(there - wanted)
-        if table in tables
-    ]
-    return missing + extra
+    return [f"constraint {name} of {table} is not in the database" for table, name in sorted(wanted - there)]
 
 
 def _without_row_security(connection: Connection, metadata: MetaData) -> list[str]:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from psycopg.errors import QueryCanceled
-from services.chassis.errors import IdempotencyInProgress, IdempotencyKeyReused
-from services.chassis.idempotency.key import IdempotencyKey
 from sqlalchemy import Column, DateTime, Index, LargeBinary, MetaData, Table, Text, and_, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
@@ -15,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from services.chassis.db.rls import tenant_policy
+from services.chassis.errors import IdempotencyInProgress, IdempotencyKeyReused
+from services.chassis.idempotency.key import IdempotencyKey
 
 RETENTION = timedelta(hours=48)  # the contract promises 24 hours at least
 RETRY_AFTER = timedelta(seconds=1)

@@ -36,7 +36,7 @@ CREATE_V1: tuple[str, ...] = (
 )
 
 
-class AlreadyApplied(Exception):  # noqa: N818 - it is news, not an error
+class AlreadyApplied(Exception):
     """The consumer has applied the event before; there is nothing left to do."""
 
 

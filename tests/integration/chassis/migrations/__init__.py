@@ -1,0 +1,1 @@
+"""The schema that the chassis's own tests use."""
