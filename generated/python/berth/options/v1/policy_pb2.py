@@ -26,7 +26,7 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62\x65rth/options/v1/policy.proto\x12\x10\x62\x65rth.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xea\x03\n\x0cMethodPolicy\x12\x10\n\x06public\x18\x01 \x01(\x08H\x00\x12\x14\n\npermission\x18\x02 \x01(\tH\x00\x12\x12\n\x08internal\x18\x03 \x01(\x08H\x00\x12\x0f\n\x07\x63\x61llers\x18\x04 \x03(\t\x12\x19\n\x11service_principal\x18\x05 \x01(\x08\x12+\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12<\n\nrate_class\x18\x07 \x01(\x0e\x32(.berth.options.v1.MethodPolicy.RateClass\x12>\n\x0fidempotency_key\x18\x08 \x01(\x0e\x32%.berth.options.v1.MethodPolicy.KeyUse\x12\x14\n\x0chttp_success\x18\t \x01(\x05\"h\n\tRateClass\x12\x1a\n\x16RATE_CLASS_UNSPECIFIED\x10\x00\x12\x08\n\x04READ\x10\x01\x12\t\n\x05WRITE\x10\x02\x12\x0e\n\nCREDENTIAL\x10\x03\x12\x0c\n\x08PROVIDER\x10\x04\x12\x0c\n\x08INTERNAL\x10\x05\"=\n\x06KeyUse\x12\x17\n\x13KEY_USE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x01\x12\x0c\n\x08REQUIRED\x10\x02\x42\x08\n\x06\x61\x63\x63\x65ss\".\n\x0cReasonPolicy\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x10\n\x08metadata\x18\x02 \x03(\t:P\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x1e.berth.options.v1.MethodPolicy:S\n\x06reason\x12!.google.protobuf.EnumValueOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x1e.berth.options.v1.ReasonPolicyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62\x65rth/options/v1/policy.proto\x12\x10\x62\x65rth.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xfd\x03\n\x0cMethodPolicy\x12\x10\n\x06public\x18\x01 \x01(\x08H\x00\x12\x14\n\npermission\x18\x02 \x01(\tH\x00\x12\x12\n\x08internal\x18\x03 \x01(\x08H\x00\x12\x0f\n\x07\x63\x61llers\x18\x04 \x03(\t\x12\x19\n\x11service_principal\x18\x05 \x01(\x08\x12+\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12<\n\nrate_class\x18\x07 \x01(\x0e\x32(.berth.options.v1.MethodPolicy.RateClass\x12>\n\x0fidempotency_key\x18\x08 \x01(\x0e\x32%.berth.options.v1.MethodPolicy.KeyUse\x12\x14\n\x0chttp_success\x18\t \x01(\x05\x12\x11\n\tno_tenant\x18\n \x01(\x08\"h\n\tRateClass\x12\x1a\n\x16RATE_CLASS_UNSPECIFIED\x10\x00\x12\x08\n\x04READ\x10\x01\x12\t\n\x05WRITE\x10\x02\x12\x0e\n\nCREDENTIAL\x10\x03\x12\x0c\n\x08PROVIDER\x10\x04\x12\x0c\n\x08INTERNAL\x10\x05\"=\n\x06KeyUse\x12\x17\n\x13KEY_USE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x01\x12\x0c\n\x08REQUIRED\x10\x02\x42\x08\n\x06\x61\x63\x63\x65ss\".\n\x0cReasonPolicy\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x10\n\x08metadata\x18\x02 \x03(\t:P\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x1e.berth.options.v1.MethodPolicy:S\n\x06reason\x12!.google.protobuf.EnumValueOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x1e.berth.options.v1.ReasonPolicyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,11 +34,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'berth.options.v1.policy_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_METHODPOLICY']._serialized_start=118
-  _globals['_METHODPOLICY']._serialized_end=608
-  _globals['_METHODPOLICY_RATECLASS']._serialized_start=431
-  _globals['_METHODPOLICY_RATECLASS']._serialized_end=535
-  _globals['_METHODPOLICY_KEYUSE']._serialized_start=537
-  _globals['_METHODPOLICY_KEYUSE']._serialized_end=598
-  _globals['_REASONPOLICY']._serialized_start=610
-  _globals['_REASONPOLICY']._serialized_end=656
+  _globals['_METHODPOLICY']._serialized_end=627
+  _globals['_METHODPOLICY_RATECLASS']._serialized_start=450
+  _globals['_METHODPOLICY_RATECLASS']._serialized_end=554
+  _globals['_METHODPOLICY_KEYUSE']._serialized_start=556
+  _globals['_METHODPOLICY_KEYUSE']._serialized_end=617
+  _globals['_REASONPOLICY']._serialized_start=629
+  _globals['_REASONPOLICY']._serialized_end=675
 # @@protoc_insertion_point(module_scope)

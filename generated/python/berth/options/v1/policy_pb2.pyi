@@ -97,6 +97,7 @@ class MethodPolicy(_message.Message):
     RATE_CLASS_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     HTTP_SUCCESS_FIELD_NUMBER: _builtins.int
+    NO_TENANT_FIELD_NUMBER: _builtins.int
     public: _builtins.bool
     """Anybody, with or without a token. The tenant comes from the host or the `berth-tenant` header."""
     permission: _builtins.str
@@ -111,6 +112,8 @@ class MethodPolicy(_message.Message):
     """Whether an idempotency key is taken."""
     http_success: _builtins.int
     """The HTTP status of a success through the gateway, where it is not 200: 201 for methods that create."""
+    no_tenant: _builtins.bool
+    """Whether the method lies outside all tenants: none is looked up for a call without a token."""
     @_builtins.property
     def callers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Services that may call the method besides the gateway (for an internal method: the only ones), by certificate name."""
@@ -131,10 +134,11 @@ class MethodPolicy(_message.Message):
         rate_class: Global___MethodPolicy.RateClass.ValueType = ...,
         idempotency_key: Global___MethodPolicy.KeyUse.ValueType = ...,
         http_success: _builtins.int = ...,
+        no_tenant: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "deadline", b"deadline", "internal", b"internal", "permission", b"permission", "public", b"public"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "callers", b"callers", "deadline", b"deadline", "http_success", b"http_success", "idempotency_key", b"idempotency_key", "internal", b"internal", "permission", b"permission", "public", b"public", "rate_class", b"rate_class", "service_principal", b"service_principal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "callers", b"callers", "deadline", b"deadline", "http_success", b"http_success", "idempotency_key", b"idempotency_key", "internal", b"internal", "no_tenant", b"no_tenant", "permission", b"permission", "public", b"public", "rate_class", b"rate_class", "service_principal", b"service_principal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_access: _TypeAlias = _typing.Literal["public", "permission", "internal"]  # noqa: Y015
     _WhichOneofArgType_access: _TypeAlias = _typing.Literal["access", b"access"]  # noqa: Y015
