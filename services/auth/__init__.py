@@ -1,0 +1,1 @@
+"""Auth: who people are, which marketplace they belong to, and what they may do."""

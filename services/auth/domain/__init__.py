@@ -1,0 +1,1 @@
+"""What auth decides, in pure Python: people, codes, sessions, keys, tenants and their rules."""

@@ -1,0 +1,1 @@
+"""The versions of auth's schema, in the order of their numbers."""
