@@ -1,0 +1,1 @@
+"""Access tokens: whom they name, and whether to believe them."""
