@@ -88,7 +88,12 @@ def _tokens(jwks: str | None) -> JwtAuthentication:
     rule = JwtRequirement(
         requires_any=JwtRequirementOrList(requirements=[*accepted, JwtRequirement(allow_missing=Empty())])
     )
-    return JwtAuthentication(providers=providers, requirement_map={TOKEN_REQUIREMENT: rule})
+    return JwtAuthentication(
+        providers=providers,
+        requirement_map={TOKEN_REQUIREMENT: rule},
+        # The refusal's own header would repeat the whole URL; the answer is ours.
+        strip_failure_response=True,
+    )
 
 
 def _provider(*, remote_jwks: RemoteJwks | None = None, local_jwks: DataSource | None = None) -> JwtProvider:

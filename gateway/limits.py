@@ -19,8 +19,10 @@ UPSTREAM_CONNECTIONS = 64
 UPSTREAM_REQUESTS = 4_096
 UPSTREAM_PENDING_REQUESTS = 2_048
 
-# What the gateway waits beyond a method's deadline, so that the service's own answer wins over the gateway's.
-DEADLINE_GRACE = timedelta(milliseconds=500)
+# A service ends a call at the contract's deadline and says so. The deadline that the gateway sends for REST callers
+# and the time it waits itself lie beyond, so that the service's own answer wins over gRPC's and the gateway's.
+DEADLINE_SENT_BEYOND = timedelta(milliseconds=200)
+DEADLINE_WAITED_BEYOND = timedelta(milliseconds=500)
 
 # What callers are told to wait after a refusal that will pass.
 RETRY_AFTER_SECONDS = 1
@@ -28,7 +30,8 @@ RETRY_AFTER_SECONDS = 1
 # Access tokens are short-lived; services judge them again with their own clock.
 TOKEN_CLOCK_SKEW_SECONDS = 5
 JWKS_FETCH = timedelta(seconds=2)
-JWKS_KEPT = timedelta(minutes=5)
+# A new key must be published at least this long before it signs.
+JWKS_KEPT = timedelta(seconds=30)
 JWKS_RETRY = timedelta(seconds=1)
 
 

@@ -9,6 +9,8 @@ from envoy_data_plane.envoy.config.accesslog.v3 import (
     ComparisonFilter,
     ComparisonFilterOp,
     DurationFilter,
+    GrpcStatusFilter,
+    GrpcStatusFilterStatus,
     OrFilter,
     StatusCodeFilter,
 )
@@ -51,6 +53,22 @@ NOT_FROM_OUTSIDE = (
     StringMatcher(prefix="x-envoy-"),
     StringMatcher(prefix="grpc-previous-rpc-attempts"),
     StringMatcher(suffix="-bin"),
+)
+
+# gRPC answers 200 whatever it says; UNKNOWN is missing because Envoy reads a 201 as that.
+LOGGED_CODES = (
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "UNAUTHENTICATED",
 )
 
 
@@ -128,12 +146,14 @@ def _access_log() -> AccessLog:
     slow = ComparisonFilter(
         op=ComparisonFilterOp.GE, value=RuntimeUInt32(default_value=1000, runtime_key="berth.access_log.milliseconds")
     )
+    codes = [GrpcStatusFilterStatus[name] for name in LOGGED_CODES]
     return AccessLog(
         name="envoy.access_loggers.stdout",
         filter=AccessLogFilter(
             or_filter=OrFilter(
                 filters=[
                     AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=failed)),
+                    AccessLogFilter(grpc_status_filter=GrpcStatusFilter(statuses=codes)),
                     AccessLogFilter(duration_filter=DurationFilter(comparison=slow)),
                 ]
             )

@@ -8,10 +8,12 @@ from envoy_data_plane.envoy.config.accesslog.v3 import (
     AndFilter,
     ComparisonFilter,
     ComparisonFilterOp,
+    ExtensionFilter,
     HeaderFilter,
     StatusCodeFilter,
 )
 from envoy_data_plane.envoy.config.core.v3 import (
+    DataSource,
     HeaderValue,
     HeaderValueOption,
     HeaderValueOptionHeaderAppendAction,
@@ -19,12 +21,13 @@ from envoy_data_plane.envoy.config.core.v3 import (
     SubstitutionFormatString,
 )
 from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher
+from envoy_data_plane.envoy.extensions.access_loggers.filters.cel.v3 import ExpressionFilter
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
     LocalReplyConfig,
     ResponseMapper,
 )
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
-from envoy_data_plane.google.protobuf import Struct
+from envoy_data_plane.google.protobuf import Any, Struct
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from gateway.limits import RETRY_AFTER_SECONDS
@@ -44,8 +47,10 @@ class Refusal(NamedTuple):
 
 
 REFUSALS = (
-    Refusal(400, 400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "The request could not be read: %LOCAL_REPLY_BODY%"),
+    Refusal(400, 400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "The request could not be read. %LOCAL_REPLY_BODY%"),
     Refusal(401, 401, "UNAUTHENTICATED", "TOKEN_INVALID", "The token is not ours, was changed, or has expired."),
+    # Envoy's answer to another audience.
+    Refusal(403, 401, "UNAUTHENTICATED", "TOKEN_INVALID", "The token is not ours, was changed, or has expired."),
     Refusal(404, 404, "NOT_FOUND", "ROUTE_NOT_FOUND", "No method has this path."),
     Refusal(405, 405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", "The path exists, with another verb."),
     Refusal(408, 408, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "The request did not arrive in time."),
@@ -59,27 +64,36 @@ REFUSALS = (
 )
 # For gRPC an unknown path is an unknown method.
 METHOD_UNKNOWN = Refusal(404, 404, "UNIMPLEMENTED", "METHOD_UNKNOWN", "No method has this name.")
+# Without auth's keys a token cannot be judged: that is not the token's fault.
+KEYS_MISSING = Refusal(401, 503, "UNAVAILABLE", "DEPENDENCY_UNAVAILABLE", "Tokens cannot be checked now.", passes=True)
 FAULT = Refusal(500, 500, "INTERNAL", "INTERNAL", "A fault of ours; the log has the rest under the request id.")
+
+_KEYS_MISSING = AccessLogFilter(
+    extension_filter=ExtensionFilter(
+        name="envoy.access_loggers.extension_filters.cel",
+        typed_config=Any.pack(ExpressionFilter(expression='response.code_details.contains("remote_fetch")')),
+    )
+)
 
 
 def local_replies() -> LocalReplyConfig:
     """Maps every answer that Envoy gives by itself; gRPC callers get the same reasons as status details."""
     for_grpc = (METHOD_UNKNOWN, *(refusal for refusal in REFUSALS if refusal.found != METHOD_UNKNOWN.found), FAULT)
-    mappers = [_grpc_mapper(refusal) for refusal in for_grpc]
-    mappers += [_json_mapper(refusal) for refusal in (*REFUSALS, FAULT)]
+    mappers = [_grpc_mapper(KEYS_MISSING, _KEYS_MISSING), *(_grpc_mapper(refusal) for refusal in for_grpc)]
+    mappers += [_json_mapper(KEYS_MISSING, _KEYS_MISSING), *(_json_mapper(refusal) for refusal in (*REFUSALS, FAULT))]
     return LocalReplyConfig(mappers=mappers, body_format=_json(FAULT))
 
 
-def _json_mapper(refusal: Refusal) -> ResponseMapper:
+def _json_mapper(refusal: Refusal, *more: AccessLogFilter) -> ResponseMapper:
     return ResponseMapper(
-        filter=_status_is(refusal.found),
+        filter=_all(_status_is(refusal.found), *more),
         status_code=refusal.status,
         body_format_override=_json(refusal),
         headers_to_add=_retry_after(refusal),
     )
 
 
-def _grpc_mapper(refusal: Refusal) -> ResponseMapper:
+def _grpc_mapper(refusal: Refusal, *more: AccessLogFilter) -> ResponseMapper:
     details = status_pb2.Status(code=code_pb2.Code.Value(refusal.code), message=_plain(refusal.message))
     details.details.add().Pack(error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN))
     if refusal.passes:
@@ -87,15 +101,19 @@ def _grpc_mapper(refusal: Refusal) -> ResponseMapper:
         retry.retry_delay.FromSeconds(RETRY_AFTER_SECONDS)
         details.details.add().Pack(retry)
     encoded = base64.b64encode(details.SerializeToString(deterministic=True)).decode().rstrip("=")
-    is_grpc = AccessLogFilter(
-        header_filter=HeaderFilter(
-            header=HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc"))
-        )
-    )
+    # The transcoder makes a REST request look like gRPC, but keeps its path in a header that callers cannot send.
+    grpc = HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc"))
+    transcoded = HeaderMatcher(name="x-envoy-original-path", present_match=True, invert_match=True)
     return ResponseMapper(
-        filter=AccessLogFilter(and_filter=AndFilter(filters=[_status_is(refusal.found), is_grpc])),
-        body_format_override=SubstitutionFormatString(text_format=refusal.message),
+        filter=_all(_status_is(refusal.found), _header_is(grpc), _header_is(transcoded), *more),
+        # As for every gRPC answer; without it gRPC-Web callers would get HTTP's status instead of ours.
+        status_code=200,
+        # No body: gRPC-Web would frame it as a message.
+        body_format_override=SubstitutionFormatString(
+            text_format_source=DataSource(inline_string=""), content_type="application/grpc"
+        ),
         headers_to_add=[
+            header("grpc-message", details.message),
             header("grpc-status", str(code_pb2.Code.Value(refusal.code))),
             header("grpc-status-details-bin", encoded),
             *_retry_after(refusal),
@@ -119,12 +137,20 @@ def _status_is(status: int) -> AccessLogFilter:
     )
 
 
+def _all(*filters: AccessLogFilter) -> AccessLogFilter:
+    return filters[0] if len(filters) == 1 else AccessLogFilter(and_filter=AndFilter(filters=list(filters)))
+
+
+def _header_is(matcher: HeaderMatcher) -> AccessLogFilter:
+    return AccessLogFilter(header_filter=HeaderFilter(header=matcher))
+
+
 def _retry_after(refusal: Refusal) -> list[HeaderValueOption]:
     return [header("retry-after", str(RETRY_AFTER_SECONDS))] if refusal.passes else []
 
 
 def _plain(message: str) -> str:
-    return message.removesuffix(": %LOCAL_REPLY_BODY%")
+    return message.removesuffix(" %LOCAL_REPLY_BODY%")
 
 
 def _json(refusal: Refusal) -> SubstitutionFormatString:

@@ -29,7 +29,7 @@ from envoy_data_plane.envoy.type.v3 import FractionalPercent, FractionalPercentD
 from envoy_data_plane.google.protobuf import Any
 
 from gateway.contract import Binding, Contract, Method
-from gateway.limits import DEADLINE_GRACE, RATES
+from gateway.limits import DEADLINE_SENT_BEYOND, DEADLINE_WAITED_BEYOND, RATES
 from gateway.refusals import header
 
 JWT_FILTER = "envoy.filters.http.jwt_authn"
@@ -38,6 +38,10 @@ RATE_FILTER = "envoy.filters.http.local_ratelimit"
 TOKEN_REQUIREMENT = "token"  # noqa: S105 - the name of a requirement, no secret
 # A body is JSON or absent; media types are compared without case.
 JSON_OR_NONE = r"(?i)(application/json[ \t]*(;.*)?)?"
+
+GRPC_TIMEOUT_OR_NONE = "([0-9]{1,8}[HMSmun])?"
+# Ids and names need no escapes; an escaped byte could be one that is no text at all.
+VARIABLE = "[^/%]+"
 
 
 class Rest(NamedTuple):
@@ -78,7 +82,7 @@ def _path_routes(template: str, choices: Sequence[Rest]) -> Iterator[Route]:
         json = bool(binding.body) and not method.takes_bytes
         if json:
             matchers.append(_content_type(JSON_OR_NONE))
-        yield _route(method, f"{method.service}.{method.name}", _path_match(template, matchers))
+        yield _rest_route(method, f"{method.service}.{method.name}", _path_match(template, matchers))
         if json:
             other = _path_match(template, [_verb_is(binding.verb), _not_grpc()])
             yield _refusal(f"{binding.verb} {template} other content", other, 415)
@@ -91,7 +95,24 @@ def _path_routes(template: str, choices: Sequence[Rest]) -> Iterator[Route]:
 def _grpc_route(method: Method) -> Route:
     # The content type is compared by prefix so that gRPC-Web, which a later filter turns into gRPC, matches too.
     grpc = HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc"))
-    return _route(method, f"{method.path} grpc", RouteMatch(path=method.path, headers=[grpc]))
+    # A deadline that cannot be read would be the service's fault in the caller's eyes: such a call has no route.
+    readable = HeaderMatcher(
+        name="grpc-timeout",
+        string_match=StringMatcher(safe_regex=RegexMatcher(regex=GRPC_TIMEOUT_OR_NONE)),
+        treat_missing_header_as_empty=True,
+    )
+    route = _route(method, f"{method.path} grpc", RouteMatch(path=method.path, headers=[grpc, readable]))
+    route.request_headers_to_add = [_if_absent("grpc-timeout", _grpc_timeout(method.policy.deadline))]
+    return route
+
+
+def _rest_route(method: Method, name: str, match: RouteMatch) -> Route:
+    route = _route(method, name, match)
+    # REST has no deadlines of its own: the contract's is set, whatever came in.
+    route.request_headers_to_add = [header("grpc-timeout", _grpc_timeout(method.policy.deadline))]
+    # It tells gRPC clients what to send, and REST clients nothing.
+    route.response_headers_to_remove = ["grpc-accept-encoding"]
+    return route
 
 
 def _route(method: Method, name: str, match: RouteMatch) -> Route:
@@ -104,8 +125,7 @@ def _route(method: Method, name: str, match: RouteMatch) -> Route:
     return Route(
         name=name,
         match=match,
-        route=RouteAction(cluster=method.owner, timeout=policy.deadline + DEADLINE_GRACE),
-        request_headers_to_add=[_if_absent("grpc-timeout", _grpc_timeout(policy.deadline))],
+        route=RouteAction(cluster=method.owner, timeout=policy.deadline + DEADLINE_WAITED_BEYOND),
         typed_per_filter_config=filters,
     )
 
@@ -118,7 +138,7 @@ def _path_match(template: str, headers: list[HeaderMatcher]) -> RouteMatch:
     if "{" not in template:
         return RouteMatch(path=template, headers=headers)
     literals = [re.escape(part) for part in re.split(r"\{[a-z_.]+\}", template)]
-    return RouteMatch(safe_regex=RegexMatcher(regex="[^/]+".join(literals)), headers=headers)
+    return RouteMatch(safe_regex=RegexMatcher(regex=VARIABLE.join(literals)), headers=headers)
 
 
 def _verb_is(verb: str) -> HeaderMatcher:
@@ -150,7 +170,7 @@ def _if_absent(name: str, value: str) -> HeaderValueOption:
 
 
 def _grpc_timeout(deadline: timedelta) -> str:
-    return f"{deadline // timedelta(milliseconds=1)}m"
+    return f"{(deadline + DEADLINE_SENT_BEYOND) // timedelta(milliseconds=1)}m"
 
 
 def _rate_limit(rate_class: str) -> LocalRateLimit:
