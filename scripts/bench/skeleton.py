@@ -1,0 +1,137 @@
+"""Owns the bare skeleton: the same contract, hops and certificates with one statement each and no promise kept.
+
+It is what a booking cannot cost less than in this shape: Envoy → booking → inventory and payment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg
+import uvloop
+from berth.booking.v1 import booking_pb2, booking_service_pb2, booking_service_pb2_grpc
+from berth.inventory.v1 import availability_service_pb2, availability_service_pb2_grpc
+from berth.payment.v1 import payment_pb2, payment_service_pb2, payment_service_pb2_grpc
+from psycopg_pool import AsyncConnectionPool
+
+CALL_SECONDS = 5.0
+POOL_SIZE = 8
+TABLE = "CREATE TABLE IF NOT EXISTS bench_{name} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, what text)"
+
+
+class Rows:
+    """One statement a call, prepared, in autocommit."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._create = TABLE.format(name=name)
+        self._insert = f"INSERT INTO bench_{name} (what) VALUES (%s) RETURNING id"  # noqa: S608 (our own constant names)
+        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[tuple[Any, ...]]] = AsyncConnectionPool(
+            url, kwargs={"autocommit": True}, min_size=1, max_size=POOL_SIZE, open=False
+        )
+
+    async def open(self) -> None:
+        await self._pool.open()
+        async with self._pool.connection() as connection:
+            await connection.execute(self._create.encode())
+
+    async def insert(self, what: str) -> None:
+        async with self._pool.connection() as connection:
+            await connection.execute(self._insert.encode(), (what,), prepare=True)
+
+
+class Inventory(availability_service_pb2_grpc.BookingHoldServiceServicer):
+    """Keeps nothing: one row a call."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    async def PlaceBookingHold(  # noqa: N802 (the contract's name)
+        self, request: availability_service_pb2.PlaceBookingHoldRequest, _context: Any
+    ) -> availability_service_pb2.Hold:
+        await self._rows.insert(request.booking_id)
+        return availability_service_pb2.Hold(booking_id=request.booking_id)
+
+
+class Payment(payment_service_pb2_grpc.ChargeServiceServicer):
+    """Charges nobody: one row a call."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    async def StartPayment(  # noqa: N802 (the contract's name)
+        self, request: payment_service_pb2.StartPaymentRequest, _context: Any
+    ) -> payment_service_pb2.ChargeResponse:
+        await self._rows.insert(request.booking_id)
+        status = payment_pb2.Payment.Status.SUCCEEDED
+        return payment_service_pb2.ChargeResponse(payment=payment_pb2.Payment(status=status))
+
+
+class Booking(booking_service_pb2_grpc.BookingServiceServicer):
+    """Promises nothing: one row, then the two others."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        holds: availability_service_pb2_grpc.BookingHoldServiceAsyncStub,
+        charges: payment_service_pb2_grpc.ChargeServiceAsyncStub,
+    ) -> None:
+        self._rows, self._holds, self._charges = rows, holds, charges
+
+    async def CreateBooking(  # noqa: N802 (the contract's name)
+        self, request: booking_service_pb2.CreateBookingRequest, _context: Any
+    ) -> booking_pb2.Booking:
+        await self._rows.insert(request.resource_id)
+        hold = availability_service_pb2.PlaceBookingHoldRequest(booking_id="bench", step="book")
+        await self._holds.PlaceBookingHold(hold, timeout=CALL_SECONDS)
+        payment = payment_service_pb2.StartPaymentRequest(booking_id="bench", step="book")
+        await self._charges.StartPayment(payment, timeout=CALL_SECONDS)
+        return booking_pb2.Booking(resource_id=request.resource_id, status=booking_pb2.Booking.Status.CONFIRMED)
+
+
+async def serve(name: str, listen: str, database_url: str, tls: Path, peers: dict[str, str]) -> None:
+    """Serves one of the three until it is killed."""
+    rows = Rows(database_url, name)
+    await rows.open()
+    server = grpc.aio.server()
+    ca, certificate, key = ((tls / file).read_bytes() for file in ("ca.crt", f"{name}.crt", f"{name}.key"))
+
+    def channel(peer: str) -> grpc.aio.Channel:
+        credentials = grpc.ssl_channel_credentials(ca, key, certificate)
+        return grpc.aio.secure_channel(peers[peer], credentials, [("grpc.ssl_target_name_override", peer)])
+
+    if name == "inventory":
+        availability_service_pb2_grpc.add_BookingHoldServiceServicer_to_server(Inventory(rows), server)
+    elif name == "payment":
+        payment_service_pb2_grpc.add_ChargeServiceServicer_to_server(Payment(rows), server)
+    else:
+        booking = Booking(
+            rows,
+            availability_service_pb2_grpc.BookingHoldServiceStub(channel("inventory")),
+            payment_service_pb2_grpc.ChargeServiceStub(channel("payment")),
+        )
+        booking_service_pb2_grpc.add_BookingServiceServicer_to_server(booking, server)
+    credentials = grpc.ssl_server_credentials([(key, certificate)], ca, require_client_auth=True)
+    server.add_secure_port(listen, credentials)
+    await server.start()
+    await server.wait_for_termination()
+
+
+def main() -> None:
+    """Entry: one process serves one of the three."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=["booking", "inventory", "payment"])
+    parser.add_argument("--listen", required=True)
+    parser.add_argument("--database-url", required=True)
+    parser.add_argument("--tls", type=Path, required=True)
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=HOST:PORT")
+    given = parser.parse_args()
+    peers = dict(peer.split("=", 1) for peer in given.peer)
+    uvloop.run(asyncio.wait_for(serve(given.name, given.listen, given.database_url, given.tls, peers), None))
+
+
+if __name__ == "__main__":
+    main()

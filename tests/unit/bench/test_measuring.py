@@ -1,0 +1,29 @@
+"""Owns the proof that the bench's own arithmetic is right: percentiles, errors, and who used the processor."""
+
+from __future__ import annotations
+
+import os
+
+from scripts.bench import cpu
+from scripts.bench.load import Result
+
+
+def test_percentiles_and_errors() -> None:
+    result = Result(2.0, [float(n) for n in range(1, 101)], {"201": 97, "409": 2, "TimeoutError": 1}, {}, 0.1)
+    assert (result.percentile(0.5), result.percentile(0.99), result.percentile(1.0)) == (51.0, 100.0, 100.0)
+    assert (result.errors, result.per_second) == (3, 50.0)
+
+
+def test_no_answers_have_no_percentile() -> None:
+    assert Result(0.0, [], {}, {}, 0.0).percentile(0.95) == 0.0
+
+
+def test_a_busy_process_is_seen_and_a_missing_one_counts_nothing() -> None:
+    parts = {"me": [os.getpid()], "nobody": [2**22 + 1]}
+    before = cpu.read(parts)
+    sum(range(6_000_000))
+    after = cpu.read(parts)
+    used = cpu.spent(before, after)
+    assert used["me"] > 0
+    assert used["nobody"] == 0
+    assert after["me"].pss_bytes > 5_000_000
