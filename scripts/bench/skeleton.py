@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 import psycopg
 import uvloop
-from berth.booking.v1 import booking_pb2, booking_service_pb2, booking_service_pb2_grpc
+from berth.booking.v1 import booking_pb2, booking_service_pb2
 from berth.inventory.v1 import availability_service_pb2, availability_service_pb2_grpc
 from berth.payment.v1 import payment_pb2, payment_service_pb2, payment_service_pb2_grpc
+from google.protobuf.message import Message
 from psycopg_pool import AsyncConnectionPool
 
 CALL_SECONDS = 5.0
@@ -43,53 +45,55 @@ class Rows:
             await connection.execute(self._insert.encode(), (what,), prepare=True)
 
 
-class Inventory(availability_service_pb2_grpc.BookingHoldServiceServicer):
+Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]
+
+
+def inventory(rows: Rows) -> Handler:
     """Keeps nothing: one row a call."""
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-
-    async def PlaceBookingHold(  # noqa: N802 (the contract's name)
-        self, request: availability_service_pb2.PlaceBookingHoldRequest, _context: Any
-    ) -> availability_service_pb2.Hold:
-        await self._rows.insert(request.booking_id)
+    async def place(request: Any, _context: object) -> Message:
+        await rows.insert(request.booking_id)
         return availability_service_pb2.Hold(booking_id=request.booking_id)
 
+    return place
 
-class Payment(payment_service_pb2_grpc.ChargeServiceServicer):
+
+def payment(rows: Rows) -> Handler:
     """Charges nobody: one row a call."""
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-
-    async def StartPayment(  # noqa: N802 (the contract's name)
-        self, request: payment_service_pb2.StartPaymentRequest, _context: Any
-    ) -> payment_service_pb2.ChargeResponse:
-        await self._rows.insert(request.booking_id)
+    async def start(request: Any, _context: object) -> Message:
+        await rows.insert(request.booking_id)
         status = payment_pb2.Payment.Status.SUCCEEDED
         return payment_service_pb2.ChargeResponse(payment=payment_pb2.Payment(status=status))
 
+    return start
 
-class Booking(booking_service_pb2_grpc.BookingServiceServicer):
+
+def booking(rows: Rows, holds: grpc.aio.Channel, charges: grpc.aio.Channel) -> Handler:
     """Promises nothing: one row, then the two others."""
+    hold_stub = availability_service_pb2_grpc.BookingHoldServiceStub(holds)
+    charge_stub = payment_service_pb2_grpc.ChargeServiceStub(charges)
 
-    def __init__(
-        self,
-        rows: Rows,
-        holds: availability_service_pb2_grpc.BookingHoldServiceAsyncStub,
-        charges: payment_service_pb2_grpc.ChargeServiceAsyncStub,
-    ) -> None:
-        self._rows, self._holds, self._charges = rows, holds, charges
-
-    async def CreateBooking(  # noqa: N802 (the contract's name)
-        self, request: booking_service_pb2.CreateBookingRequest, _context: Any
-    ) -> booking_pb2.Booking:
-        await self._rows.insert(request.resource_id)
+    async def create(request: Any, _context: object) -> Message:
+        await rows.insert(request.resource_id)
         hold = availability_service_pb2.PlaceBookingHoldRequest(booking_id="bench", step="book")
-        await self._holds.PlaceBookingHold(hold, timeout=CALL_SECONDS)
-        payment = payment_service_pb2.StartPaymentRequest(booking_id="bench", step="book")
-        await self._charges.StartPayment(payment, timeout=CALL_SECONDS)
+        await hold_stub.PlaceBookingHold(hold, timeout=CALL_SECONDS)
+        start = payment_service_pb2.StartPaymentRequest(booking_id="bench", step="book")
+        await charge_stub.StartPayment(start, timeout=CALL_SECONDS)
         return booking_pb2.Booking(resource_id=request.resource_id, status=booking_pb2.Booking.Status.CONFIRMED)
+
+    return create
+
+
+METHODS: dict[str, tuple[str, str, type[Message]]] = {
+    "inventory": (
+        "berth.inventory.v1.BookingHoldService",
+        "PlaceBookingHold",
+        availability_service_pb2.PlaceBookingHoldRequest,
+    ),
+    "payment": ("berth.payment.v1.ChargeService", "StartPayment", payment_service_pb2.StartPaymentRequest),
+    "booking": ("berth.booking.v1.BookingService", "CreateBooking", booking_service_pb2.CreateBookingRequest),
+}
 
 
 async def serve(name: str, listen: str, database_url: str, tls: Path, peers: dict[str, str]) -> None:
@@ -103,17 +107,17 @@ async def serve(name: str, listen: str, database_url: str, tls: Path, peers: dic
         credentials = grpc.ssl_channel_credentials(ca, key, certificate)
         return grpc.aio.secure_channel(peers[peer], credentials, [("grpc.ssl_target_name_override", peer)])
 
-    if name == "inventory":
-        availability_service_pb2_grpc.add_BookingHoldServiceServicer_to_server(Inventory(rows), server)
-    elif name == "payment":
-        payment_service_pb2_grpc.add_ChargeServiceServicer_to_server(Payment(rows), server)
+    if name == "booking":
+        handler = booking(rows, channel("inventory"), channel("payment"))
     else:
-        booking = Booking(
-            rows,
-            availability_service_pb2_grpc.BookingHoldServiceStub(channel("inventory")),
-            payment_service_pb2_grpc.ChargeServiceStub(channel("payment")),
-        )
-        booking_service_pb2_grpc.add_BookingServiceServicer_to_server(booking, server)
+        handler = inventory(rows) if name == "inventory" else payment(rows)
+    service, method, request = METHODS[name]
+    unary: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
+        handler,
+        request_deserializer=request.FromString,
+        response_serializer=lambda answer: answer.SerializeToString(),
+    )
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {method: unary})])
     credentials = grpc.ssl_server_credentials([(key, certificate)], ca, require_client_auth=True)
     server.add_secure_port(listen, credentials)
     await server.start()
