@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
 
 from services.auth.domain.rules import KeyRules
 
@@ -37,8 +38,8 @@ def signing(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
 def published(keys: Sequence[SigningKey], now: datetime, rules: KeyRules) -> list[SigningKey]:
     """The keys that a valid token may name, and the next one, oldest first."""
     ordered = sorted(keys, key=_order)
-    ends = [later.sign_time + rules.keep for later in ordered[1:]]
-    return [key for key, end in zip(ordered, [*ends, None], strict=True) if end is None or now < end]
+    successors = zip_longest(ordered, ordered[1:])
+    return [key for key, successor in successors if successor is None or now < successor.sign_time + rules.keep]
 
 
 def rotation(keys: Sequence[SigningKey], now: datetime, rules: KeyRules) -> Rotation:
