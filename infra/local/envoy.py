@@ -21,7 +21,9 @@ def render_command(
     line += ["--port", str(port), "--admin-port", str(admin_port)]
     if jwks is not None and jwks.exists():
         line += ["--jwks", str(jwks)]
-    return launch.wrap([*line, *(f"{name}={','.join(found)}" for name, found in endpoints.items())])
+    for name, found in endpoints.items():
+        line += ["--endpoint", f"{name}={','.join(found)}"]
+    return launch.wrap(line)
 
 
 def command(configuration: Path) -> list[str]:
@@ -40,13 +42,13 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m infra.local.envoy")
     parser.add_argument("target", type=Path)
-    parser.add_argument("endpoints", nargs="*", help="service=host:port,host:port")
+    parser.add_argument("--endpoint", action="append", default=[], help="service=host:port,host:port")
     parser.add_argument("--tls", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--admin-port", type=int, required=True)
     parser.add_argument("--jwks", type=Path)
     given = parser.parse_args()
-    endpoints = {name: found.split(",") for name, _, found in (pair.partition("=") for pair in given.endpoints)}
+    endpoints = {name: found.split(",") for name, _, found in (pair.partition("=") for pair in given.endpoint)}
     text = render(
         topology.read(),
         endpoints,

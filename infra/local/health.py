@@ -15,13 +15,13 @@ _SECONDS = 2.0
 
 
 async def http(url: str, path: str) -> str | None:
-    """Whether a GET answers 200; a few lines of HTTP/1.0, so that the supervisor stays small."""
+    """Whether a GET answers 200; a few lines of HTTP, so that the supervisor stays small."""
     parts = urlsplit(url)
     try:
         async with asyncio.timeout(_SECONDS):
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
             try:
-                writer.write(f"GET {path} HTTP/1.0\r\nHost: {parts.netloc}\r\n\r\n".encode())
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
                 status = (await reader.readline()).decode(errors="replace").split(" ", 1)
             finally:
                 writer.close()

@@ -90,6 +90,9 @@ def _properties(directory: Path, port: int, controller_port: int) -> str:
         "num.partitions": PARTITIONS,
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": 0,
+        # A broker that was killed may come back as soon as its old session has ended: 9 s unless told otherwise.
+        "broker.session.timeout.ms": 2000,
+        "broker.heartbeat.interval.ms": 500,
         "offsets.topic.num.partitions": 4,
         "offsets.topic.replication.factor": 1,
         "transaction.state.log.num.partitions": 1,

@@ -68,11 +68,19 @@ def _book() -> Iterator[dict[int, int]]:
             claims = {int(port): int(pid) for port, pid in json.loads(file.read() or "{}").items()}
         except ValueError:  # cut off by a full disk or a kill: the ports themselves still tell what is taken
             claims = {}
-        claims = {port: pid for port, pid in claims.items() if Path(f"/proc/{pid}").exists()}
+        claims = {port: pid for port, pid in claims.items() if _lives(pid)}
         yield claims
         file.seek(0)
         file.truncate()
         json.dump(claims, file)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        # A killed process that nobody has waited for (Z) still has its entry; it holds nothing any more.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _is_free(port: int) -> bool:
