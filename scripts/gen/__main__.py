@@ -1,9 +1,11 @@
-"""`make gen`: makes everything under generated/ again."""
+"""`make gen`: makes everything under generated/ again; with --check it only tells what is stale."""
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
 
+from gateway.contract import Contract, ContractError
 from scripts.gen import GENERATED
 from scripts.gen.descriptors import write_descriptor_set
 from scripts.gen.stubs import ProtoError, write_stubs
@@ -17,6 +19,8 @@ def generate(into: Path) -> None:
     """Makes the generated parts below `into`."""
     write_stubs(into / "python")
     write_descriptor_set(into / "envoy")
+    # Reading the methods refuses what cannot be served: no policy, no deadline, an internal method with a REST path.
+    Contract.read(into / "envoy" / "berth.binpb").methods  # noqa: B018 - read for its refusals
 
 
 def differences(fresh: Path) -> list[str]:
@@ -44,15 +48,21 @@ def _files(root: Path) -> dict[str, bytes]:
 
 
 def main() -> int:
-    """Replaces the parts of generated/ by what the protos say now."""
+    """Replaces the parts of generated/ by what the protos say now, or tells the difference."""
+    parser = argparse.ArgumentParser(prog="gen", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail and name what is stale")
+    only_check = parser.parse_args().check
     with tempfile.TemporaryDirectory() as folder:
         try:
             generate(Path(folder))
-        except (ProtoError, MissingProtosError) as error:
+        except (ContractError, ProtoError, MissingProtosError) as error:
             sys.stderr.write(f"{error}\n")
             return 1
-        for name in replace(Path(folder)):
-            sys.stdout.write(f"generated/{name}\n")
+        if only_check:
+            stale = differences(Path(folder))
+            sys.stdout.writelines(f"generated/{name} is stale: run `make gen`\n" for name in stale)
+            return 1 if stale else 0
+        sys.stdout.writelines(f"generated/{name}\n" for name in replace(Path(folder)))
     return 0
 
 
