@@ -1,5 +1,6 @@
 """What all suites share: real PostgreSQL and real Kafka, started when the first test asks for them."""
 
+from tests.brokers import kafka, new_topic
 from tests.databases import new_database, postgres
 
-__all__ = ["new_database", "postgres"]
+__all__ = ["kafka", "new_database", "new_topic", "postgres"]

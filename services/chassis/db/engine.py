@@ -59,6 +59,17 @@ class Database:
     def __init__(
         self, url: str, *, pool_size: int = POOL_SIZE, remaining: Callable[[], float | None] = no_deadline
     ) -> None:
+        self._url = url
+        self._settings: dict[str, Any] = {
+            "autocommit": True,
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "keepalives_idle": 10,
+            "tcp_user_timeout": 10_000,
+            "options": (
+                f"-c TimeZone=UTC -c statement_timeout={round(STATEMENT_TIMEOUT_SECONDS * 1000)}"
+                f" -c idle_in_transaction_session_timeout={round(IDLE_IN_TRANSACTION_SECONDS * 1000)}"
+            ),
+        }
         self._remaining = remaining
         self._opening: PooledConnection | None = None
         self._opening_lock = asyncio.Lock()
@@ -67,16 +78,7 @@ class Database:
         self._pool: AsyncConnectionPool[PooledConnection] = AsyncConnectionPool(
             url,
             connection_class=PooledConnection,
-            kwargs={
-                "autocommit": True,
-                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-                "keepalives_idle": 10,
-                "tcp_user_timeout": 10_000,
-                "options": (
-                    f"-c TimeZone=UTC -c statement_timeout={round(STATEMENT_TIMEOUT_SECONDS * 1000)}"
-                    f" -c idle_in_transaction_session_timeout={round(IDLE_IN_TRANSACTION_SECONDS * 1000)}"
-                ),
-            },
+            kwargs=self._settings,
             min_size=1,
             max_size=pool_size,
             open=False,
@@ -121,6 +123,15 @@ class Database:
     def system(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction without a tenant: under row security it sees nothing, with the worker's role everything."""
         return self._begin(None)
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[psycopg.AsyncConnection[tuple[Any, ...]]]:
+        """A connection outside the pool, in autocommit: for locks and notifications that live as long as it."""
+        connection = await psycopg.AsyncConnection[tuple[Any, ...]].connect(self._url, **self._settings)
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
     async def fetch_one(self, statement: str, parameters: Parameters | None = None) -> Any | None:
         """The first row, as a named tuple, of one statement that is a transaction by itself."""

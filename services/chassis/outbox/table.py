@@ -15,14 +15,18 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    delete,
     func,
     insert,
+    select,
     text,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.db.engine import APPENDED
 from services.chassis.db.rls import tenant_policy
+
+PURGE_BATCH = 10_000  # rows
 
 # For migrations: it stays as it is, so that old migrations keep meaning what they meant.
 CREATE_V1: tuple[str, ...] = (
@@ -109,3 +113,9 @@ async def append(connection: AsyncConnection, *events: OutboxEvent) -> None:
     ]
     await connection.execute(insert(_OUTBOX).values(rows))
     connection.info[APPENDED] = True
+
+
+async def purge(connection: AsyncConnection, before: datetime) -> int:
+    """Forget one batch of events published before `before`; returns how many."""
+    batch = select(_OUTBOX.c.sequence).where(_OUTBOX.c.publish_time < before).limit(PURGE_BATCH)
+    return (await connection.execute(delete(_OUTBOX).where(_OUTBOX.c.sequence.in_(batch)))).rowcount

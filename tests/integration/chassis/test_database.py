@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
@@ -12,30 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from services.chassis.db import Database, counting
 from services.chassis.errors import DeadlineExceeded, DependencyUnavailable
-from tests.databases import NewDatabase, Server, Urls
-
-MIGRATIONS = "tests.integration.chassis.migrations"
-
-
-@pytest.fixture
-def urls(new_database: NewDatabase) -> Urls:
-    return new_database("chassis", MIGRATIONS)
-
-
-@pytest.fixture
-async def database(urls: Urls) -> AsyncIterator[Database]:
-    database = Database(urls.app)
-    await database.open()
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-async def worker(urls: Urls) -> AsyncIterator[Database]:
-    database = Database(urls.worker, pool_size=2)
-    await database.open()
-    yield database
-    await database.close()
+from tests.databases import Server, Urls
 
 
 async def put(database: Database, tenant_id: str, thing_id: str) -> None:

@@ -15,14 +15,7 @@ from services.chassis.db.migrate import MigrationError, drift, upgrade
 from services.chassis.idempotency.store import idempotency_table
 from services.chassis.inbox import inbox_tables
 from services.chassis.outbox import outbox_table
-from tests.databases import NewDatabase, Urls
-
-MIGRATIONS = "tests.integration.chassis.migrations"
-
-
-@pytest.fixture
-def urls(new_database: NewDatabase) -> Urls:
-    return new_database("chassis", MIGRATIONS)
+from tests.databases import Urls
 
 
 @pytest.fixture
