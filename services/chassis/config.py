@@ -76,6 +76,8 @@ class ServiceConfig:
     jwks_file: Path | None = field(default=None, metadata={"env": "BERTH_JWKS_FILE"})
     otlp_endpoint: str = field(default="", metadata={"env": "BERTH_OTLP_ENDPOINT"})
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = field(default="INFO", metadata={"env": "BERTH_LOG_LEVEL"})
+    drain_seconds: float = field(default=2.5, metadata={"env": "BERTH_DRAIN_SECONDS"})  # until balancers have noticed
+    max_concurrent_calls: int = field(default=512, metadata={"env": "BERTH_MAX_CONCURRENT_CALLS"})
     clock_offset_seconds: int = field(default=0, metadata={"env": "BERTH_CLOCK_OFFSET_SECONDS"})
 
     def __init_subclass__(cls) -> None:
@@ -144,6 +146,12 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text):
+        raise ValueError("it is not a number of seconds")
+    return float(text)
+
+
 def _bytes(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
@@ -161,6 +169,7 @@ def _path(text: str) -> Path:
 _PARSERS: Mapping[Any, Callable[[str], Any]] = {
     str: str,
     int: _number,
+    float: _seconds,
     bool: _flag,
     bytes: _bytes,
     Path: _path,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from services.chassis.idempotency.key import IdempotencyKey
 from services.chassis.principal import Principal
@@ -29,6 +30,10 @@ class Call:
     token: str = field(default="", repr=False)  # the user's, to be passed on
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
     location: str = ""  # set by a handler that created something: the path it is found under
+    request: Any = field(default=None, repr=False)  # the bytes as they came, then the message
+    wire: Any = field(default=None, repr=False)  # gRPC's own context
+    code: str = "OK"  # how it ended
+    reason: str = ""  # why, where it was refused
 
     @property
     def tenant_id(self) -> str:

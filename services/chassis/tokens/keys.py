@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,11 +80,12 @@ class KeySet:
 
     async def refresh(self) -> None:
         """Fetch the set and remember it."""
-        self._take(await self._source.fetch())
-        if self._persisted is not None:
-            # Written beside and moved, so that nobody reads half a file.
-            beside = self._persisted.with_suffix(".new")
-            beside.write_text(json.dumps({"keys": [key._jwk_data for key in self._keys.values()]}))  # noqa: SLF001 - PyJWT has no public way back to the JWK
+        keys = [dict(key) for key in await self._source.fetch()]
+        self._take(keys)
+        if self._persisted is not None and keys:
+            # Written beside and moved, so that nobody reads half a file; several workers may do so at once.
+            beside = self._persisted.with_suffix(f".{os.getpid()}")
+            beside.write_text(json.dumps({"keys": keys}))
             beside.replace(self._persisted)
 
     async def keep_fresh(self, stop: asyncio.Event) -> None:
@@ -104,7 +106,7 @@ class KeySet:
         try:
             await self.refresh()
         except (RemoteError, DependencyUnavailable) as error:
-            logger.warning("key set not refreshed for an unknown key", extra={"error": str(error), "key_id": key_id[:64]})
+            logger.warning("key set not refreshed for an unknown key", extra={"error": str(error), "key": key_id[:64]})
 
     def _load(self, path: Path) -> None:
         try:

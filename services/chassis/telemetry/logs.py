@@ -1,0 +1,75 @@
+"""Structured logs: one JSON object a line, with secrets and personal data taken out whoever put them in."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+REDACTED = "[redacted]"
+MAX_LINE = 16_384  # characters
+
+# What the standard library puts on every record; all else was given by the caller.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+_SECRET_NAMES = re.compile(
+    r"(?:^|_)(?:authorization|cookie|credential|email|otp|passw(?:or)?d|phone|secret|signature|token|url)s?(?:$|_)"
+    r"|api_key|master_key|client_secret",
+    re.IGNORECASE,
+)
+_SECRET_TEXTS = re.compile(
+    r"""
+      [A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+        # e-mail addresses
+    | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?       # JSON web tokens
+    | (?:sk|rk|whsec|pi|seti)_[A-Za-z0-9_]*(?:test|live|secret)[A-Za-z0-9_]*  # a payment provider's keys and secrets
+    | (?<=://)[^\s/@:"]+:[^\s/@"]+(?=@)                               # user and password in a URL
+    | (?i:(?<=bearer\ )|(?<=basic\ ))[A-Za-z0-9+/=._~-]{8,}           # authorization headers
+    """,
+    re.VERBOSE | re.ASCII,
+)
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record as one line of JSON."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "service": self._service,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name, value in vars(record).items():
+            if name not in _STANDARD and value not in ("", None):
+                line[name] = REDACTED if _SECRET_NAMES.search(name) else value
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return redact(json.dumps(line, default=str, ensure_ascii=False))[:MAX_LINE]
+
+
+def redact(text: str) -> str:
+    """The text without what looks like a secret or like somebody's address."""
+    return _SECRET_TEXTS.sub(REDACTED, text)
+
+
+def set_up(service: str, level: str) -> None:
+    """Make every log of this process such a line on standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(service))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    # These tell at INFO what we tell better, or what nobody needs.
+    for chatty in ("aiokafka", "alembic", "asyncio", "sqlalchemy", "stripe", "urllib3", "httpx"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    # What is only kept for records that nobody prints costs on each one.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
