@@ -28,6 +28,9 @@ def main() -> int:
                 say("down" if client.stop(instance) else "nothing is up here")
             case "status":
                 say(client.status(instance, given.format))
+            case "urls":
+                shown = control.ask(instance.control, order="status")
+                say(" ".join(f"--{name} {shown[name]['url']}" for name in ("gateway", "mail", "stripe")))
             case "logs":
                 with contextlib.suppress(KeyboardInterrupt):
                     client.follow(instance, given.part or None, say)
@@ -90,6 +93,7 @@ def _arguments() -> argparse.Namespace:
     up.add_argument("--fresh", action="store_true", help="forget all data first")
     orders.add_parser("down", help="stop everything")
     orders.add_parser("status", help="what runs").add_argument("--format", choices=["table", "json"], default="table")
+    orders.add_parser("urls", help="the addresses, as arguments of the demo")
     orders.add_parser("logs", help="follow the logs").add_argument("part", nargs="?")
     orders.add_parser("supervise", help="(internal) the process that stays").add_argument(
         "--fresh", action="store_true"
