@@ -104,6 +104,12 @@ class Contract:
         known = self.message_class(options.DESCRIPTOR.full_name).FromString(options.SerializeToString())
         return known.Extensions[field] if known.HasExtension(field) else None
 
+    def values(self, options: Message, extension: str) -> list[Any]:
+        """The values of a repeated custom option."""
+        field: FieldDescriptor = self.pool.FindExtensionByName(extension)
+        known = self.message_class(options.DESCRIPTOR.full_name).FromString(options.SerializeToString())
+        return list(known.Extensions[field])
+
     def message_class(self, full_name: str) -> Any:
         """The class of a message of this pool."""
         descriptor: Descriptor = self.pool.FindMessageTypeByName(full_name)

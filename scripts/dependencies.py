@@ -13,7 +13,20 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCKS = (ROOT / "requirements" / "runtime.lock", ROOT / "requirements" / "dev.lock")
 AUDIT_SECONDS = 60
 # Licences that let an Apache-2.0 project use a package as a dependency, as words that occur in their names.
-ACCEPTED = ("apache", "bsd", "mit", "mpl", "mozilla", "psf", "python software", "isc", "lgpl", "unlicense", "zlib", "0bsd")
+ACCEPTED = (
+    "apache",
+    "bsd",
+    "mit",
+    "mpl",
+    "mozilla",
+    "psf",
+    "python software",
+    "isc",
+    "lgpl",
+    "unlicense",
+    "zlib",
+    "0bsd",
+)
 # Packages whose metadata name no licence, with the licence that their source carries.
 READ_BY_HAND: dict[str, str] = {}
 
@@ -52,11 +65,11 @@ def licence_faults() -> Iterator[str]:
     """Runtime packages whose licence is not among the accepted ones."""
     for name in locked(LOCKS[0]):
         try:
-            metadata = importlib.metadata.metadata(name)
+            metadata = importlib.metadata.metadata(name).json
         except importlib.metadata.PackageNotFoundError:
             continue  # another platform's
-        classifiers = [line for line in metadata.get_all("Classifier", []) if line.startswith("License ::")]
-        words = " ".join([metadata.get("License-Expression") or "", metadata.get("License") or "", *classifiers])
+        classifiers = [line for line in metadata.get("classifier", []) if line.startswith("License ::")]
+        words = f"{metadata.get('license_expression', '')} {metadata.get('license', '')} {' '.join(classifiers)}"
         words = f"{words} {READ_BY_HAND.get(name, '')}".lower()
         if not any(re.search(rf"\b{licence}", words) for licence in ACCEPTED):
             yield f"{name}: its licence is not among the accepted ones: {words.strip()[:100] or 'none named'}"
