@@ -140,4 +140,4 @@ def check_password(password: str, email: str) -> None:
     """Refuse a password that anybody would try first."""
     lowered = password.lower()
     if lowered in _LEAKED or email_key(email) in lowered:
-        raise PasswordTooWeak
+        raise PasswordTooWeak(violations=(Violation("password", "is among the first that anybody would try"),))

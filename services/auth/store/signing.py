@@ -16,9 +16,8 @@ from services.auth.store.secrets import Sealer
 from services.chassis.clock import Clock
 from services.chassis.errors import DependencyUnavailable
 from services.chassis.ids import new_id
+from services.chassis.tokens.verify import AUDIENCE, ISSUER
 
-ISSUER: Final = "berth"
-AUDIENCE: Final = "berth"
 ALGORITHM: Final = "EdDSA"
 # Far shorter than a key waits before it signs: every process knows it in time.
 RELOAD_AFTER: Final = timedelta(seconds=30)

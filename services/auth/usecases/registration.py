@@ -14,7 +14,7 @@ from services.auth.domain.roles import Role
 from services.auth.domain.users import Profile, User, UserStatus, check_password, email_key, tidied
 from services.auth.ports import Ports, Unit
 from services.auth.usecases.claims import claim, of_subject
-from services.chassis.errors import NotFound
+from services.chassis.errors import NotFound, Violation
 from services.chassis.idempotency.key import IdempotencyKey
 from services.chassis.ids import new_id, shard_of
 from services.chassis.principal import Principal
@@ -125,7 +125,7 @@ async def verify_email(ports: Ports, caller: Principal, command: VerifyEmail, ke
             await unit.keys.release(key)
     # Outside of the unit: the guess stays counted.
     if verified is None:
-        raise OtpInvalid
+        raise OtpInvalid(violations=(Violation("otp", "is not the code that proves the address"),))
     return verified
 
 

@@ -1,0 +1,133 @@
+"""Auth's composition root: configuration, adapters, use cases, server."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from berth.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
+from berth.auth.v1.tenant_service_pb2_grpc import (
+    add_DirectoryServiceServicer_to_server,
+    add_KeyServiceServicer_to_server,
+    add_TenantServiceServicer_to_server,
+)
+from berth.auth.v1.user_service_pb2_grpc import add_UserServiceServicer_to_server
+
+from services.auth import rpc, wire
+from services.auth.config import AuthConfig
+from services.auth.domain.roles import Role
+from services.auth.domain.users import Profile
+from services.auth.ports import Ports
+from services.auth.store.passwords import Argon2Passwords
+from services.auth.store.secrets import MasterSecrets, Sealer
+from services.auth.store.signing import Ed25519KeyMaker, JwtSigner
+from services.auth.store.tables import METADATA
+from services.auth.store.work import DatabaseWork
+from services.auth.usecases.keys import hasten_rotation, rotate_keys
+from services.auth.usecases.seeding import Demo, DemoUser, plant
+from services.auth.workers import workers
+from services.chassis.clock import Clock, SystemClock
+from services.chassis.config import ConfigError, read
+from services.chassis.db import Database
+from services.chassis.service import Built, Foundation, ServiceSpec, run
+
+
+def connect(config: AuthConfig, clock: Clock, database: Database, worker_database: Database) -> Ports:
+    """The ports over the real world."""
+    work = DatabaseWork(database, worker_database, wire.outbox_event)
+    sealer = Sealer(config.master_key, "signing key")
+    return Ports(
+        clock=clock,
+        work=work,
+        passwords=Argon2Passwords(
+            time_cost=config.argon2_time_cost,
+            memory_kib=config.argon2_memory_kib,
+            threads=config.argon2_threads,
+        ),
+        secrets=MasterSecrets(config.master_key),
+        signer=JwtSigner(work.signing_keys, sealer, clock),
+        key_maker=Ed25519KeyMaker(sealer),
+        rules=config.rules,
+    )
+
+
+async def build(config: AuthConfig, foundation: Foundation) -> Built:
+    """Auth's parts."""
+    ports = connect(config, foundation.clock, foundation.database, foundation.worker_database)
+    return Built(
+        servicers=[
+            (add_AuthServiceServicer_to_server, rpc.AuthRpc(ports)),
+            (add_UserServiceServicer_to_server, rpc.UserRpc(ports)),
+            (add_TenantServiceServicer_to_server, rpc.TenantRpc(ports)),
+            (add_KeyServiceServicer_to_server, rpc.KeyRpc(ports)),
+            (add_DirectoryServiceServicer_to_server, rpc.DirectoryRpc(ports)),
+        ],
+        background=[worker.run for worker in workers(ports)],
+        keys=rpc.OwnKeys(ports),
+        tenants=rpc.OwnTenants(ports),
+    )
+
+
+async def seed(config: AuthConfig, foundation: Foundation, document: Mapping[str, Any]) -> None:
+    """Store the demo's tenant and people."""
+    if config.environment != "local":
+        raise ConfigError("Demo data has public passwords: it is planted only where BERTH_ENVIRONMENT is local.")
+    ports = connect(config, foundation.clock, foundation.worker_database, foundation.worker_database)
+    await plant(ports, _demo(document))
+    await rotate_keys(ports)
+
+
+def _demo(document: Mapping[str, Any]) -> Demo:
+    vendors: list[Mapping[str, Any]] = document.get("vendors", [])
+    return Demo(
+        tenant_id=document["tenant"]["id"],
+        slug=document["tenant"]["slug"],
+        display_name=document["tenant"]["name"],
+        users=[
+            DemoUser(
+                user_id=user["id"],
+                profile=Profile(
+                    email=user["email"],
+                    first_name=user["first_name"],
+                    last_name=user["last_name"],
+                    locale=user["locale"],
+                ),
+                password=user["password"],
+                roles=tuple(Role(role) for role in user["roles"]),
+                vendor_ids=tuple(vendor["id"] for vendor in vendors if vendor["owner"] == user["id"]),
+            )
+            for user in document["users"]
+        ],
+    )
+
+
+async def hasten(config: AuthConfig) -> str:
+    """Have the waiting key take over as soon as everybody knows it; says when."""
+    clock = SystemClock(timedelta(seconds=config.clock_offset_seconds))
+    database = Database(config.worker_database_url, pool_size=1)
+    await database.open()
+    try:
+        sign_time = await hasten_rotation(connect(config, clock, database, database))
+    finally:
+        await database.close()
+    if sign_time is None:
+        return "No key waits: auth makes one within a minute while it serves."
+    return f"The next key signs from {sign_time:%Y-%m-%d %H:%M:%S} UTC on."
+
+
+SPEC = ServiceSpec(name="auth", config=AuthConfig, build=build, metadata=METADATA, seed=seed)
+
+
+def main() -> None:
+    """`serve`, `migrate` and `seed` as every service has them, and auth's own `rotate-keys`."""
+    if sys.argv[1:] == ["rotate-keys"]:
+        sys.stdout.write(f"{asyncio.run(hasten(read(AuthConfig)))}\n")
+    else:
+        run(SPEC)
+
+
+if __name__ == "__main__":
+    main()
