@@ -36,6 +36,7 @@ class Policy:
     rate_class: str
     key_use: str
     http_success: int
+    no_tenant: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class Binding:
 
     verb: str
     template: str
-    body: str
+    has_body: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +162,7 @@ def _policy(method: str, raw: Any) -> Policy:
         rate_class=raw.RateClass.Name(raw.rate_class),
         key_use=raw.KeyUse.Name(raw.idempotency_key),
         http_success=raw.http_success or 200,
+        no_tenant=raw.no_tenant,
     )
 
 
@@ -172,4 +174,6 @@ def _bindings(method: str, rule: Any) -> Iterator[Binding]:
         template = getattr(http, verb)
         if "=" in template or "*" in template or ":" in template:
             raise ContractError(f"{method}: {template} is more than plain names and {{variables}}")
-        yield Binding(verb=verb.upper(), template=template, body=http.body)
+        if http.body not in ("", "*"):
+            raise ContractError(f"{method}: a body is the whole request (`*`) or none, not {http.body}")
+        yield Binding(verb=verb.upper(), template=template, has_body=bool(http.body))

@@ -79,7 +79,7 @@ def _rest_routes(methods: Sequence[Method]) -> Iterator[Route]:
 def _path_routes(template: str, choices: Sequence[Rest]) -> Iterator[Route]:
     for method, binding in choices:
         matchers = [_verb_is(binding.verb), _not_grpc()]
-        json = bool(binding.body) and not method.takes_bytes
+        json = binding.has_body and not method.takes_bytes
         if json:
             matchers.append(_content_type(JSON_OR_NONE))
         yield _rest_route(method, f"{method.service}.{method.name}", _path_match(template, matchers))

@@ -6,13 +6,14 @@ import tempfile
 from pathlib import Path
 
 from gateway.contract import Contract, ContractError
+from gateway.openapi.document import as_text, document
 from scripts.gen import GENERATED
-from scripts.gen.descriptors import write_descriptor_set
+from scripts.gen.descriptors import descriptor_set, write_descriptor_set
 from scripts.gen.stubs import ProtoError, write_stubs
 from scripts.gen.third_party import MissingProtosError
 
 # What a run owns as a whole, so that the output of a deleted proto goes too.
-PARTS = ("python", "envoy")
+PARTS = ("python", "envoy", "openapi")
 
 
 def generate(into: Path) -> None:
@@ -20,7 +21,9 @@ def generate(into: Path) -> None:
     write_stubs(into / "python")
     write_descriptor_set(into / "envoy")
     # Reading the methods refuses what cannot be served: no policy, no deadline, an internal method with a REST path.
-    Contract.read(into / "envoy" / "berth.binpb").methods  # noqa: B018 - read for its refusals
+    contract = Contract(descriptor_set(with_comments=True))
+    (into / "openapi").mkdir()
+    (into / "openapi" / "berth.json").write_text(as_text(document(contract)), encoding="utf-8")
 
 
 def differences(fresh: Path) -> list[str]:
