@@ -47,7 +47,9 @@ CHECKS = (
     Check("breaking", "no contract breaks its last release", ("buf", "breaking", "--against", RELEASED)),
     Check("tidy", "names, lengths, reasons, rooms", ("python", "-m", "scripts.tidy")),
     Check(
-        "contract", "what the contracts promise each other", ("pytest", "-q", "-p", "no:cacheprovider", "tests/contract")
+        "contract",
+        "what the contracts promise each other",
+        ("pytest", "-q", "-p", "no:cacheprovider", "tests/contract"),
     ),
 )
 
@@ -99,7 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_and_tell(check: Check) -> Outcome:
     outcome = run(check)
-    print(f"{'ok    ' if outcome.passed else 'FAILED'}  {check.name:<10} {outcome.seconds:5.1f} s  {check.says}", flush=True)
+    print(
+        f"{'ok    ' if outcome.passed else 'FAILED'}  {check.name:<10} {outcome.seconds:5.1f} s  {check.says}",
+        flush=True,
+    )
     # What a check has to say although it passed, such as an advisory database that could not be reached.
     if outcome.passed:
         for line in outcome.output.splitlines():

@@ -80,7 +80,9 @@ def _service_faults(root: Path) -> Iterator[str]:
     """Topology, folders and import rules name the same services, and each runs on the chassis."""
     named = set(tomllib.loads((root / "infra" / "topology.toml").read_text(encoding="utf-8"))["services"])
     folders = {path.parent.name for path in (root / "services").glob("*/__init__.py")} - {"chassis"}
-    contracts = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
     [rooms] = [contract for contract in contracts if contract["id"] == "rooms"]
     ruled = {container.removeprefix("services.") for container in rooms["containers"]}
     for service in sorted(named | folders | ruled):
