@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
@@ -32,7 +33,10 @@ from services.auth.workers import workers
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.config import ConfigError, read
 from services.chassis.db import Database
+from services.chassis.errors import Refusal
 from services.chassis.service import Built, Foundation, ServiceSpec, run
+
+logger = logging.getLogger(__name__)
 
 
 def connect(config: AuthConfig, clock: Clock, database: Database, worker_database: Database) -> Ports:
@@ -57,6 +61,11 @@ def connect(config: AuthConfig, clock: Clock, database: Database, worker_databas
 async def build(config: AuthConfig, foundation: Foundation) -> Built:
     """Auth's parts."""
     ports = connect(config, foundation.clock, foundation.database, foundation.worker_database)
+    try:
+        await rotate_keys(ports)
+    except Refusal as refusal:
+        # The database is out: the worker makes the first keys once it is back.
+        logger.warning("keys not looked at yet", extra={"error": refusal.message})
     return Built(
         servicers=[
             (add_AuthServiceServicer_to_server, rpc.AuthRpc(ports)),

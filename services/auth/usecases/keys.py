@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.auth.domain.keys import SigningKey, hastened, published, rotation
 from services.auth.ports import Ports
+from services.chassis.errors import DependencyUnavailable
 
 
 async def published_keys(ports: Ports) -> list[SigningKey]:
     """The keys whose public halves verifiers need."""
-    return published(await ports.work.signing_keys(), ports.clock.now(), ports.rules.keys)
+    keys = published(await ports.work.signing_keys(), ports.clock.now(), ports.rules.keys)
+    if not keys:
+        # An empty set would be remembered by those who ask, as if every token were forged.
+        raise DependencyUnavailable("There is no signing key yet.", retry_after=timedelta(seconds=1))
+    return keys
 
 
 async def rotate_keys(ports: Ports) -> int:

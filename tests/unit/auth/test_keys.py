@@ -8,6 +8,7 @@ import pytest
 
 from services.auth.domain.keys import signing
 from services.auth.usecases.keys import hasten_rotation, published_keys, rotate_keys
+from services.chassis.errors import DependencyUnavailable
 from tests.ports.auth.fakes import START, World
 
 TOKEN_LIFE = timedelta(minutes=5)
@@ -34,6 +35,11 @@ async def test_the_first_run_makes_the_signing_and_the_waiting_key(world: World)
     assert len(await published(world)) == 2
     assert signer(world) == (await published(world))[0]
     assert await rotate_keys(world.ports) == 0
+
+
+async def test_before_the_first_key_there_is_no_empty_set() -> None:
+    with pytest.raises(DependencyUnavailable):
+        await published_keys(World().ports)
 
 
 async def test_through_a_year_every_living_token_finds_its_key(world: World) -> None:
