@@ -1,0 +1,1 @@
+"""Payment: intents, captures and refunds at the provider, its events, and the money ledger."""

@@ -1,0 +1,1 @@
+"""What payments, refunds and the ledger are, and the rules they keep; pure Python."""

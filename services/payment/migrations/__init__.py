@@ -1,0 +1,1 @@
+"""Payment's schema, step by step."""

@@ -1,0 +1,1 @@
+"""Payment's tables and the adapters that read and write them."""

@@ -1,0 +1,109 @@
+"""What waits in the database for the workers: provider events to apply and payments to check, for every tenant."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.db import Database
+from services.payment.ports import DuePayment, ProviderEvent, WaitingEvent
+from services.payment.store.tables import provider_events
+
+# An event that overtakes our own commit waits for it this long: usually there is then nothing left to do.
+GRACE = timedelta(seconds=2)
+KEEP = timedelta(days=90)  # events: beyond the provider's retries and any dispute about what it told us
+PURGE_BATCH = 10_000  # rows
+
+# What the payment already says needs no further look; an event about a payment in the making is given time.
+_KEEP = """
+    INSERT INTO provider_events (event_id, type, object_id, intent_id, payment_id, state, create_time, receive_time,
+        due_time, apply_time)
+    SELECT given.*,
+        CASE WHEN NOT %(relevant)s THEN 'KEPT' WHEN moot THEN 'APPLIED' ELSE 'WAITING' END,
+        %(create_time)s::timestamptz, %(at)s::timestamptz,
+        %(at)s::timestamptz + CASE WHEN in_the_making THEN %(grace)s::interval ELSE interval '0' END,
+        CASE WHEN %(relevant)s AND moot THEN %(at)s::timestamptz END
+    FROM (VALUES (%(event_id)s::text, %(type)s::text, %(object_id)s::text, %(intent_id)s::text, %(payment_id)s::text))
+        AS given (event_id, type, object_id, intent_id, payment_id)
+    LEFT JOIN payments p ON p.payment_id = given.payment_id
+    CROSS JOIN LATERAL (SELECT
+        coalesce(p.status = 'SUCCEEDED' AND p.fee_minor IS NOT NULL AND p.provider_intent_id = given.intent_id
+            AND given.type LIKE 'payment_intent.%%', false) AS moot,
+        coalesce(p.status = 'PROCESSING' AND p.attempt_time > %(at)s::timestamptz - %(grace)s::interval, false)
+            AS in_the_making) AS seen
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING event_id
+"""
+
+_LEASE_EVENTS = """
+    WITH due AS (
+        SELECT event_id FROM provider_events WHERE state = 'WAITING' AND due_time <= %(at)s
+        ORDER BY due_time LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ), leased AS (
+        UPDATE provider_events e SET tries = tries + 1,
+            due_time = %(at)s::timestamptz + least(interval '5 seconds' * 2 ^ least(tries, 10), interval '1 hour')
+        FROM due WHERE e.event_id = due.event_id
+        RETURNING e.event_id, e.type, e.intent_id, e.payment_id
+    )
+    SELECT l.event_id, l.type, coalesce(p.tenant_id, '') AS tenant_id, coalesce(p.payment_id, '') AS payment_id
+    FROM leased l LEFT JOIN LATERAL (
+        SELECT tenant_id, payment_id FROM payments WHERE payment_id = l.payment_id
+        UNION ALL
+        SELECT tenant_id, payment_id FROM payments WHERE l.payment_id = '' AND provider_intent_id = l.intent_id
+        LIMIT 1
+    ) p ON true
+"""
+
+_SETTLE = """
+    UPDATE provider_events SET state = 'APPLIED', apply_time = %(at)s
+    WHERE event_id = ANY(%(event_ids)s) AND state = 'WAITING'
+"""
+
+_LEASE_PAYMENTS = """
+    WITH due AS (
+        SELECT payment_id FROM payments WHERE check_time <= %(at)s
+        ORDER BY check_time LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
+    UPDATE payments p SET check_count = check_count + 1,
+        check_time = %(at)s::timestamptz + least(interval '5 seconds' * 2 ^ least(check_count, 10), interval '1 hour')
+    FROM due WHERE p.payment_id = due.payment_id
+    RETURNING p.tenant_id, p.payment_id
+"""
+
+
+class StoredProviderEvents:
+    """Provider events in PostgreSQL, kept by the worker's role: whose they are is not known before they are read."""
+
+    def __init__(self, worker_database: Database) -> None:
+        self._database = worker_database
+
+    async def keep(self, event: ProviderEvent, at: datetime, *, relevant: bool) -> bool:
+        values = {**event._asdict(), "at": at, "relevant": relevant, "grace": GRACE}
+        return await self._database.fetch_one(_KEEP, values) is not None
+
+    async def lease(self, at: datetime, limit: int) -> list[WaitingEvent]:
+        rows = await self._database.fetch_all(_LEASE_EVENTS, {"at": at, "limit": limit})
+        return [WaitingEvent(*row) for row in rows]
+
+    async def settle(self, event_ids: list[str], at: datetime) -> None:
+        await self._database.execute(_SETTLE, {"event_ids": event_ids, "at": at})
+
+
+class StoredDuties:
+    """Payments whose check is due; leasing one puts its next check further off."""
+
+    def __init__(self, worker_database: Database) -> None:
+        self._database = worker_database
+
+    async def lease(self, at: datetime, limit: int) -> list[DuePayment]:
+        rows = await self._database.fetch_all(_LEASE_PAYMENTS, {"at": at, "limit": limit})
+        return [DuePayment(*row) for row in rows]
+
+
+async def purge_events(connection: AsyncConnection, before: datetime) -> int:
+    """Forget one batch of events received before `before`; returns how many."""
+    done = provider_events.c.state != "WAITING"
+    batch = select(provider_events.c.event_id).where(provider_events.c.receive_time < before, done).limit(PURGE_BATCH)
+    return (await connection.execute(delete(provider_events).where(provider_events.c.event_id.in_(batch)))).rowcount

@@ -1,0 +1,1 @@
+"""What payment does, one function a verb."""
