@@ -80,8 +80,12 @@ class Server:
         """Say that we stop, wait until balancers have heard it, then finish what runs and stop."""
         await self._health.leave()
         await asyncio.sleep(self._config.drain_seconds)
+        await self.stop(STOP_GRACE_SECONDS)
+
+    async def stop(self, grace: float) -> None:
+        """Take no more calls, and give those that run this long to end."""
         self._state.draining = True
-        await self._server.stop(STOP_GRACE_SECONDS)
+        await self._server.stop(grace)
 
 
 class _Methods:
