@@ -9,6 +9,7 @@ from gateway.contract import Contract, ContractError
 from gateway.openapi.document import as_text, document
 from scripts.gen import GENERATED
 from scripts.gen.descriptors import descriptor_set, write_descriptor_set
+from scripts.gen.released import write_image
 from scripts.gen.stubs import ProtoError, write_stubs
 from scripts.gen.third_party import MissingProtosError
 
@@ -54,14 +55,17 @@ def main() -> int:
     """Replaces the parts of generated/ by what the protos say now, or tells the difference."""
     parser = argparse.ArgumentParser(prog="gen", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail and name what is stale")
-    only_check = parser.parse_args().check
+    parser.add_argument("--release", action="store_true", help="make these contracts the released ones, for good")
+    arguments = parser.parse_args()
+    if arguments.release:
+        write_image()
     with tempfile.TemporaryDirectory() as folder:
         try:
             generate(Path(folder))
         except (ContractError, ProtoError, MissingProtosError) as error:
             sys.stderr.write(f"{error}\n")
             return 1
-        if only_check:
+        if arguments.check:
             stale = differences(Path(folder))
             sys.stdout.writelines(f"generated/{name} is stale: run `make gen`\n" for name in stale)
             return 1 if stale else 0
