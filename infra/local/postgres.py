@@ -156,6 +156,21 @@ def provision(server: Server, topology: Topology, passwords: Mapping[str, str]) 
             _grants(connection, service)
 
 
+def prepared_mark(server: Server, database: str) -> str:
+    """What `mark_prepared` last wrote there: it lives and dies with the database."""
+    with psycopg.connect(server.superuser(), autocommit=True) as connection:
+        query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+        row = connection.execute(query, (database,)).fetchone()
+    return str(row[0] or "") if row else ""
+
+
+def mark_prepared(server: Server, database: str, mark: str) -> None:
+    """Writes on the database which state of the code it was migrated and filled by."""
+    with psycopg.connect(server.superuser(), autocommit=True) as connection:
+        statement = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(database), sql.Literal(mark))
+        connection.execute(statement)
+
+
 def roles(topology: Topology) -> tuple[str, ...]:
     """Every role that needs a password."""
     own = [(s.owner_role, s.app_role, s.worker_role) for s in topology.services.values()]

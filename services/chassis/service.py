@@ -88,9 +88,8 @@ def run(spec: ServiceSpec[C]) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve calls until SIGTERM")
     commands.add_parser("migrate", help="bring the database to the newest schema, as its owner")
-    if spec.seed is not None:
-        seeding = commands.add_parser("seed", help="write demo data; what is there already stays")
-        seeding.add_argument("--file", type=Path, required=True, help="the data, as TOML")
+    seeding = commands.add_parser("seed", help="write demo data, where the service has any; what is there stays")
+    seeding.add_argument("--file", type=Path, required=True, help="the data, as TOML")
     arguments = parser.parse_args()
     if arguments.command == "migrate":
         _migrate(spec)
