@@ -1,0 +1,1 @@
+"""Messages to people: mails, their delivery log, and the in-app inbox."""

@@ -1,0 +1,1 @@
+"""Notification's schema, step by step."""
