@@ -1,0 +1,1 @@
+"""Inventory's PostgreSQL: tables, repositories, and the statements that decide holds."""

@@ -1,0 +1,1 @@
+"""What inventory does: one function a verb, one unit of work each."""

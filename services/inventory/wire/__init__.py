@@ -1,0 +1,1 @@
+"""Protobuf from and to inventory's domain; nothing else knows both."""
