@@ -36,4 +36,6 @@ class Limit:
     def admit(self, counted: Count, now: datetime) -> None:
         """Refuse the attempt that is one too many, saying when the window ends."""
         if counted.count > self.most:
-            raise TooManyAttempts(retry_after=max(counted.window_start + self.window - now, timedelta(seconds=1)))
+            left = counted.window_start + self.window - now
+            # Of two attempts at once the one that looked at its clock first may be counted last.
+            raise TooManyAttempts(retry_after=min(max(left, timedelta(seconds=1)), self.window))

@@ -216,7 +216,7 @@ async def test_changing_the_profile(running: Running, dial: Dial) -> None:
         assert (refused_stale.code, refused_stale.reason) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
         foreign = user_service_pb2.UpdateMeRequest(update_mask=FieldMask(paths=["email"]))
         refused_path = await refusal(me.UpdateMe(foreign, metadata=person.metadata))
-        assert (refused_path.reason, refused_path.infos[0].metadata) == ("UPDATE_MASK_INVALID", {"path": "email"})
+        assert (refused_path.reason, dict(refused_path.infos[0].metadata)) == ("UPDATE_MASK_INVALID", {"path": "email"})
 
 
 async def test_the_directory_answers_those_it_names_only(running: Running, dial: Dial) -> None:
@@ -258,12 +258,15 @@ async def test_only_the_platform_opens_and_stops_tenants(running: Running, dial:
     async with dial("gateway") as channel:
         tenants, stub = TenantServiceStub(channel), AuthServiceStub(channel)
         denied = await refusal(tenants.CreateTenant(request, metadata=admin.metadata))
-        assert (denied.reason, denied.infos[0].metadata) == ("PERMISSION_DENIED", {"permission": "tenants.manage"})
+        assert (denied.reason, dict(denied.infos[0].metadata)) == (
+            "PERMISSION_DENIED",
+            {"permission": "tenants.manage"},
+        )
         keyed = (*platform.metadata, ("idempotency-key", "open-harbour"))
         created = await tenants.CreateTenant(request, metadata=keyed)
         assert await tenants.CreateTenant(request, metadata=keyed) == created
         exists = await refusal(tenants.CreateTenant(request, metadata=platform.metadata))
-        assert (exists.code, exists.reason, exists.infos[0].metadata) == (
+        assert (exists.code, exists.reason, dict(exists.infos[0].metadata)) == (
             grpc.StatusCode.ALREADY_EXISTS,
             "TENANT_EXISTS",
             {"slug": "harbour"},
