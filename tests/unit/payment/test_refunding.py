@@ -32,6 +32,7 @@ KEY = IdempotencyKey(TENANT, "usr_owner", "/CreateRefund", "k1", b"1")
 
 
 async def paid(world: World, token: str = "pm_visa", step: str = "book") -> Payment:
+    world.clock.advance(timedelta(seconds=1))
     command = StartPayment(BOOKING, step, Money("EUR", 15000), USER, VENDOR, token)
     payment = (await start_payment(world.ports, BOOKING_SERVICE, command)).payment
     assert payment is not None

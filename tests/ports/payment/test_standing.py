@@ -1,0 +1,146 @@
+"""What waits in the database for the workers: provider events, and payments to check."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from services.chassis.db import Database
+from services.chassis.ids import new_id
+from services.payment.domain.payments import Payment
+from services.payment.ports import DuePayment, ProviderEvent, WaitingEvent
+from services.payment.store.payments import StoredPayments
+from services.payment.store.standing import GRACE, KEEP, StoredDuties, StoredProviderEvents, purge_events
+from tests.databases import NewDatabase, Urls
+from tests.ports.payment.fakes import TENANT
+from tests.ports.payment.test_payments import new_payment, success
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@dataclass
+class Stored:
+    """The adapters over a fresh database."""
+
+    urls: Urls
+    payments: StoredPayments
+    events: StoredProviderEvents
+    duties: StoredDuties
+    worker: Database
+
+    def state(self, event_id: str) -> str:
+        with psycopg.connect(self.urls.auditor) as auditor:
+            row = auditor.execute("SELECT state FROM provider_events WHERE event_id = %s", (event_id,)).fetchone()
+        assert row is not None
+        return str(row[0])
+
+
+@pytest.fixture
+async def stored(new_database: NewDatabase) -> AsyncIterator[Stored]:
+    urls = new_database("payment")
+    app, worker = Database(urls.app), Database(urls.worker)
+    await app.open()
+    await worker.open()
+    yield Stored(urls, StoredPayments(app), StoredProviderEvents(worker), StoredDuties(worker), worker)
+    await app.close()
+    await worker.close()
+
+
+def event_about(payment: Payment, *, intent: str = "", kind: str = "payment_intent.succeeded") -> ProviderEvent:
+    intent_id = intent or payment.provider_intent_id or ""
+    return ProviderEvent(new_id("evt", at=NOW), kind, intent_id, intent_id, payment.payment_id, NOW)
+
+
+async def test_an_event_is_kept_once(stored: Stored) -> None:
+    payment = success(await stored.payments.start(new_payment())).payment
+    event = event_about(payment)
+    assert await stored.events.keep(event, NOW, relevant=True)
+    assert not await stored.events.keep(event, NOW, relevant=True)
+    other = event_about(payment, kind="martian.landed")
+    await stored.events.keep(other, NOW, relevant=False)
+    assert stored.state(other.event_id) == "KEPT"
+
+
+async def test_an_event_of_a_payment_in_the_making_waits_for_it_and_is_then_moot(stored: Stored) -> None:
+    payment = await stored.payments.start(new_payment())
+    change = success(payment)
+    early = event_about(change.payment)
+    await stored.events.keep(early, NOW, relevant=True)
+    assert await stored.events.lease(NOW, 10) == []
+    expected = [WaitingEvent(early.event_id, early.type, TENANT, payment.payment_id)]
+    assert await stored.events.lease(NOW + GRACE, 10) == expected
+    await stored.payments.save(change)
+    late = event_about(change.payment)
+    await stored.events.keep(late, NOW, relevant=True)
+    assert stored.state(late.event_id) == "APPLIED", "the payment says so already"
+
+
+async def test_a_leased_event_comes_again_later_until_it_is_settled(stored: Stored) -> None:
+    payment = await stored.payments.start(new_payment(at=NOW - timedelta(hours=1)))
+    event = event_about(payment, intent="pi_1")
+    await stored.events.keep(event, NOW, relevant=True)
+    assert len(await stored.events.lease(NOW, 10)) == 1
+    assert await stored.events.lease(NOW, 10) == []
+    assert len(await stored.events.lease(NOW + timedelta(seconds=5), 10)) == 1
+    await stored.events.settle([event.event_id], NOW)
+    assert await stored.events.lease(NOW + timedelta(days=1), 10) == []
+    assert stored.state(event.event_id) == "APPLIED"
+
+
+async def test_an_event_finds_its_payment_by_the_intent(stored: Stored) -> None:
+    change = success(await stored.payments.start(new_payment()))
+    await stored.payments.save(change)
+    event = event_about(change.payment, kind="refund.updated")._replace(payment_id="")
+    await stored.events.keep(event, NOW, relevant=True)
+    (waiting,) = await stored.events.lease(NOW, 10)
+    assert (waiting.tenant_id, waiting.payment_id) == (TENANT, change.payment.payment_id)
+    stranger = event._replace(event_id="evt_2", intent_id="pi_of_somebody_else")
+    await stored.events.keep(stranger, NOW, relevant=True)
+    assert [one.payment_id for one in await stored.events.lease(NOW, 10)] == [""]
+
+
+async def test_a_payment_is_due_until_nothing_is_left_to_ask(stored: Stored) -> None:
+    payment = await stored.payments.start(new_payment())
+    assert await stored.duties.lease(NOW, 10) == []
+    pauses = [5, 5, 10, 20]
+    at = NOW
+    for pause in pauses:
+        at += timedelta(seconds=pause)
+        assert await stored.duties.lease(at, 10) == [DuePayment(TENANT, payment.payment_id)]
+        assert await stored.duties.lease(at, 10) == [], "leased: the next check is further off"
+    await stored.payments.save(success(payment))
+    assert await stored.duties.lease(NOW + timedelta(days=30), 10) == []
+
+
+async def test_a_cancelled_booking_makes_its_open_payments_due(stored: Stored) -> None:
+    payment = await stored.payments.start(new_payment())
+    await stored.payments.cancel_booking(TENANT, payment.booking_id, NOW + timedelta(minutes=5))
+    assert len(await stored.duties.lease(NOW + timedelta(minutes=5, seconds=5), 10)) == 1
+
+
+async def test_old_events_are_forgotten_unless_they_still_wait(stored: Stored) -> None:
+    payment = success(await stored.payments.start(new_payment())).payment
+    waiting, kept = event_about(payment, kind="refund.updated"), event_about(payment, kind="martian.landed")
+    await stored.events.keep(waiting, NOW, relevant=True)
+    await stored.events.keep(kept, NOW, relevant=False)
+    async with stored.worker.system() as connection:
+        assert await purge_events(connection, NOW + KEEP) == 1
+    assert stored.state(waiting.event_id) == "WAITING"
+
+
+async def test_the_workers_queries_use_their_indexes(stored: Stored) -> None:
+    with psycopg.connect(stored.urls.worker) as worker:
+        worker.execute("SET enable_seqscan = off")
+        for query, index in (
+            ("SELECT payment_id FROM payments WHERE check_time <= now()", "payments_check_time"),
+            (
+                "SELECT event_id FROM provider_events WHERE state = 'WAITING' AND due_time <= now()",
+                "provider_events_waiting",
+            ),
+        ):
+            plan = "\n".join(row[0] for row in worker.execute(f"EXPLAIN {query}".encode()))
+            assert index in plan
