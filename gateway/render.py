@@ -37,7 +37,7 @@ def render(
     served = {method.owner for method in contract.external_methods}
     for missing in sorted(served - set(topology.gateway.calls)):
         raise ContractError(f"{missing} has public methods, but topology.toml does not let the gateway call it")
-    for missing in sorted(served - endpoints.keys()):
+    for missing in sorted(name for name in served if not endpoints.get(name)):
         raise ContractError(f"{missing} has public methods, but no endpoint was given for it")
     front = listener(
         contract, host=host, port=port, descriptor_set=descriptor_set, jwks=jwks, default_tenant=default_tenant
