@@ -2,5 +2,6 @@
 
 from tests.brokers import kafka, new_topic
 from tests.databases import new_database, postgres
+from tests.mesh import mesh
 
-__all__ = ["kafka", "new_database", "new_topic", "postgres"]
+__all__ = ["kafka", "mesh", "new_database", "new_topic", "postgres"]

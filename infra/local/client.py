@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.local import control, report
+from infra.local import control, launch, report
 from infra.local.control import NotUpError
 from infra.local.instance import Instance
 from infra.local.part import State
@@ -30,15 +31,18 @@ class StartError(RuntimeError):
     """The stack does not serve; the message says which part, and its last words."""
 
 
-def start(instance: Instance, *, fresh: bool) -> subprocess.Popen[bytes]:
-    """Starts a supervisor that outlives us, in a session of its own."""
+def start(
+    instance: Instance, *, fresh: bool, environment: Mapping[str, str] | None = None, tied: bool = False
+) -> subprocess.Popen[bytes]:
+    """Starts a supervisor in a session of its own; it outlives us, unless it is tied to us."""
     instance.make()
     line = [sys.executable, "-m", "infra.local", "--directory", str(instance.directory), "supervise"]
+    line += ["--fresh"] if fresh else []
     with instance.log("supervisor").open("wb") as log:
         return subprocess.Popen(
-            [*line, *(["--fresh"] if fresh else [])],
+            launch.wrap(line, death_signal=signal.SIGTERM) if tied else line,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**(os.environ if environment is None else environment), "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

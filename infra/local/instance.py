@@ -63,9 +63,11 @@ class Instance:
 
     def empty(self) -> None:
         """Forgets data, secrets and certificates: the next start is the first."""
-        for entry in self.directory.glob("*"):
-            if entry.name != "lock":
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        for folder in (self.directory / "data", self.tls):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.directory / "secrets.json", *self.logs.glob("*.log")):
+            if file != self.log("supervisor"):  # somebody writes it already: us
+                file.unlink(missing_ok=True)
 
     def hold(self) -> int:
         """Takes the folder for this process's life; the kernel lets go of it, however we end."""
