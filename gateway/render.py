@@ -1,5 +1,6 @@
 """Renders Envoy's whole configuration: what the gateway is made of, as one JSON document."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -40,7 +41,12 @@ def render(
     for missing in sorted(name for name in served if not endpoints.get(name)):
         raise ContractError(f"{missing} has public methods, but no endpoint was given for it")
     front = listener(
-        contract, host=host, port=port, descriptor_set=descriptor_set, jwks=jwks, default_tenant=default_tenant
+        contract,
+        host=host,
+        port=port,
+        descriptor_set=descriptor_set,
+        jwks=jwks if jwks and _has_keys(jwks) else None,
+        default_tenant=default_tenant,
     )
     clusters = service_clusters({name: endpoints[name] for name in served}, tls_dir)
     bootstrap = Bootstrap(
@@ -50,6 +56,15 @@ def render(
         overload_manager=_overload_manager(),
     )
     return bootstrap.to_json(indent=2) + "\n"
+
+
+def _has_keys(jwks: str) -> bool:
+    # A set that was half written must not keep the gateway from starting: it then waits for auth.
+    try:
+        read = json.loads(jwks)
+    except json.JSONDecodeError:
+        return False
+    return isinstance(read, dict) and bool(read.get("keys"))
 
 
 def _overload_manager() -> OverloadManager:

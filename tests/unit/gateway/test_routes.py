@@ -109,3 +109,9 @@ def test_rendering_is_reproducible() -> None:
 def test_a_service_without_an_endpoint_is_refused() -> None:
     with pytest.raises(ContractError, match="booking has public methods, but no endpoint"):
         render(read(), {**ENDPOINTS, "booking": []}, tls_dir=Path("tls"), port=1, admin_port=2)
+
+
+@pytest.mark.parametrize("broken", ["", "{", "[]", "{}", '{"keys": []}'])
+def test_kept_keys_that_are_broken_do_not_stop_the_gateway(broken: str) -> None:
+    text = render(read(), ENDPOINTS, tls_dir=Path("tls"), port=1, admin_port=2, jwks=broken)
+    assert '"kept"' not in text
