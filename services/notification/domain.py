@@ -200,7 +200,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail, the same bytes whenever it is sent again."""
+    """A mail; sent again it has the same id, and is the same to the byte where its words are."""
 
     message_id: str
     to: str

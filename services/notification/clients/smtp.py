@@ -9,6 +9,7 @@ from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as WIRE_FORMAT
+from hashlib import sha256
 from typing import Final
 
 import aiosmtplib
@@ -87,6 +88,8 @@ def compose(mail: Mail, sender: str) -> bytes:
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(mail.text)
         message.add_alternative(mail.html, subtype="html")
+        # Else drawn anew each time: a mail that is sent again should be the same to the byte.
+        message.set_boundary(f"=_{sha256(mail.message_id.encode()).hexdigest()[:32]}")
         return message.as_bytes()
     except (ValueError, MessageError, IndexError) as error:
         raise MailRefused("the address or the subject cannot stand in a mail") from error
