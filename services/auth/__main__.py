@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from berth.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
 from berth.auth.v1.tenant_service_pb2_grpc import (
@@ -16,6 +16,7 @@ from berth.auth.v1.tenant_service_pb2_grpc import (
     add_TenantServiceServicer_to_server,
 )
 from berth.auth.v1.user_service_pb2_grpc import add_UserServiceServicer_to_server
+from cryptography.exceptions import InvalidTag
 
 from services.auth import rpc, wire
 from services.auth.config import AuthConfig
@@ -38,11 +39,13 @@ from services.chassis.service import Built, Foundation, ServiceSpec, run
 
 logger = logging.getLogger(__name__)
 
+SIGNING_KEY: Final = "signing key"  # what the master key seals them as
+
 
 def connect(config: AuthConfig, clock: Clock, database: Database, worker_database: Database) -> Ports:
     """The ports over the real world."""
     work = DatabaseWork(database, worker_database, wire.outbox_event)
-    sealer = Sealer(config.master_key, "signing key")
+    sealer = Sealer(config.master_key, SIGNING_KEY)
     return Ports(
         clock=clock,
         work=work,
@@ -63,6 +66,7 @@ async def build(config: AuthConfig, foundation: Foundation) -> Built:
     ports = connect(config, foundation.clock, foundation.database, foundation.worker_database)
     try:
         await rotate_keys(ports)
+        await _must_be_ours(ports, config)
     except Refusal as refusal:
         # The database is out: the worker makes the first keys once it is back.
         logger.warning("keys not looked at yet", extra={"error": refusal.message})
@@ -78,6 +82,17 @@ async def build(config: AuthConfig, foundation: Foundation) -> Built:
         keys=rpc.OwnKeys(ports),
         tenants=rpc.OwnTenants(ports),
     )
+
+
+async def _must_be_ours(ports: Ports, config: AuthConfig) -> None:
+    sealer = Sealer(config.master_key, SIGNING_KEY)
+    try:
+        for key in await ports.work.signing_keys():
+            sealer.open(key.key_id, key.sealed)
+    except InvalidTag:
+        raise ConfigError(
+            "BERTH_MASTER_KEY is not the one that this database's signing keys are sealed with."
+        ) from None
 
 
 async def seed(config: AuthConfig, foundation: Foundation, document: Mapping[str, Any]) -> None:

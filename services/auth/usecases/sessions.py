@@ -16,8 +16,10 @@ from services.auth.domain.sessions import (
     Spending,
     claims_for,
 )
+from services.auth.domain.tenants import TenantStatus
 from services.auth.domain.users import User, email_key
 from services.auth.ports import Ports, Unit
+from services.chassis.errors import TenantUnknown
 from services.chassis.ids import new_id, shard_of
 from services.chassis.principal import Principal
 
@@ -122,11 +124,14 @@ async def _genuine(ports: Ports, unit: Unit, token: RefreshToken) -> Session | N
 
 
 async def _active(unit: Unit, user_id: str) -> User:
-    """The person again, in the unit that acts for them: they may have been suspended meanwhile."""
+    """The person again, in the unit that acts for them: they or their tenant may have been suspended meanwhile."""
     user = await unit.users.get(user_id)
     if user is None:
         raise CredentialsInvalid
     user.must_be_active()
+    tenant = await unit.tenants.get(user.tenant_id)
+    if tenant is None or tenant.status is not TenantStatus.ACTIVE:
+        raise TenantUnknown
     return user
 
 

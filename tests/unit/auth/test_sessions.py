@@ -17,10 +17,13 @@ from services.auth.domain.errors import (
     TooManyAttempts,
 )
 from services.auth.domain.sessions import MAX_VENDORS_IN_TOKEN, EndReason
+from services.auth.domain.tenants import TenantStatus
 from services.auth.domain.users import Profile, UserStatus
 from services.auth.usecases.directory import grant_vendor
 from services.auth.usecases.registration import Register, VerifyEmail, register, verify_email
 from services.auth.usecases.sessions import Login, Tokens, login, logout, refresh
+from services.auth.usecases.tenants import move_tenant
+from services.chassis.errors import TenantUnknown
 from services.chassis.ids import new_id
 from services.chassis.principal import Principal
 from tests.ports.auth.fakes import START, World
@@ -86,6 +89,17 @@ async def test_the_suspended_may_not_log_in_nor_refresh(verified: World) -> None
         await logged_in(verified)
     with pytest.raises(AccountSuspended):
         await refresh(verified.ports, verified.anybody, tokens.refresh_token)
+
+
+async def test_nobody_of_a_suspended_tenant_logs_in_or_refreshes(verified: World) -> None:
+    tokens = await logged_in(verified)
+    await move_tenant(verified.ports, verified.anybody, verified.tenant.tenant_id, TenantStatus.SUSPENDED, None)
+    with pytest.raises(TenantUnknown):
+        await logged_in(verified)
+    with pytest.raises(TenantUnknown):
+        await refresh(verified.ports, verified.anybody, tokens.refresh_token)
+    await move_tenant(verified.ports, verified.anybody, verified.tenant.tenant_id, TenantStatus.ACTIVE, None)
+    await refresh(verified.ports, verified.anybody, tokens.refresh_token)
 
 
 async def test_attempts_are_limited_whether_or_not_there_is_an_account(verified: World) -> None:
