@@ -10,7 +10,7 @@ import pytest
 from gateway.contract import Contract, ContractError
 from gateway.limits import RATES
 from gateway.refusals import FAULT, METHOD_UNKNOWN, REFUSALS
-from gateway.render import render
+from gateway.render import _has_keys, render
 from gateway.routes import route_configuration
 from infra.local.topology import read
 
@@ -111,7 +111,6 @@ def test_a_service_without_an_endpoint_is_refused() -> None:
         render(read(), {**ENDPOINTS, "booking": []}, tls_dir=Path("tls"), port=1, admin_port=2)
 
 
-@pytest.mark.parametrize("broken", ["", "{", "[]", "{}", '{"keys": []}'])
-def test_kept_keys_that_are_broken_do_not_stop_the_gateway(broken: str) -> None:
-    text = render(read(), ENDPOINTS, tls_dir=Path("tls"), port=1, admin_port=2, jwks=broken)
-    assert '"kept"' not in text
+def test_kept_keys_that_are_broken_do_not_stop_the_gateway() -> None:
+    assert [_has_keys(broken) for broken in ("", "{", "[]", "{}", '{"keys": []}')] == [False] * 5
+    assert _has_keys('{"keys": [{"kty": "OKP"}]}')
