@@ -281,7 +281,8 @@ FUNCTIONS = (
         ORDER BY r.resource_id FOR NO KEY UPDATE;
         SELECT h.* INTO v_hold FROM holds h WHERE h.hold_id = v_id FOR UPDATE;
         v_now := clock_timestamp();
-        IF v_hold.hold_id IS NULL OR p_user_id <> '' AND v_hold.user_id <> p_user_id THEN
+        -- A tombstone is nobody's.
+        IF v_hold.hold_id IS NULL OR p_user_id <> '' AND v_hold.user_id NOT IN ('', p_user_id) THEN
             RETURN QUERY SELECT 'NOT_FOUND', v_id, '', '', '', '[]'::jsonb, v_now, v_now;
             RETURN;
         END IF;
