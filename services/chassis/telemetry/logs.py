@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 REDACTED = "[redacted]"
@@ -20,16 +21,25 @@ _SECRET_NAMES = re.compile(
     r"|api_key|master_key|client_secret",
     re.IGNORECASE,
 )
-_SECRET_TEXTS = re.compile(
-    r"""
-      [A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+        # e-mail addresses
-    | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?       # JSON web tokens
-    | (?:sk|rk|whsec|pi|seti)_[A-Za-z0-9_]*(?:test|live|secret)[A-Za-z0-9_]*  # a payment provider's keys and secrets
-    | (?<=://)[^\s/@:"]+:[^\s/@"]+(?=@)                               # user and password in a URL
-    | (?i:(?<=bearer\ )|(?<=basic\ ))[A-Za-z0-9+/=._~-]{8,}           # authorization headers
-    """,
-    re.VERBOSE | re.ASCII,
+# Each pattern with texts of which one must be there for it to match: most lines have none, and searching for them costs
+# a hundredth of what the patterns do.
+_SECRET_TEXTS: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
+    # User and password in a URL, before what follows could take them for an address.
+    (("://",), re.compile(r"(?<=://)[^\s/@:\"]*:[^\s/@\"]+(?=@)")),
+    # E-mail addresses.
+    (("@",), re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")),
+    # JSON web tokens.
+    (("eyJ",), re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")),
+    # A payment provider's keys, and the secrets that its clients use.
+    (
+        ("_test_", "_live_", "_secret_", "whsec_"),
+        re.compile(r"\b(?:[a-z]{2,8}_(?:test|live)_|whsec_)\w+|\b\w+_secret_\w+"),
+    ),
+    # Authorization headers.
+    (("earer ", "asic ", "EARER ", "ASIC "), re.compile(r"(?i:(?<=bearer )|(?<=basic ))[A-Za-z0-9+/=._~-]{8,}")),
 )
+
+_encode = json.JSONEncoder(default=str, ensure_ascii=False).encode
 
 
 class JsonFormatter(logging.Formatter):
@@ -50,15 +60,23 @@ class JsonFormatter(logging.Formatter):
         }
         for name, value in vars(record).items():
             if name not in _STANDARD and value not in ("", None):
-                line[name] = REDACTED if _SECRET_NAMES.search(name) else value
+                line[name] = REDACTED if _is_secret(name) else value
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return redact(json.dumps(line, default=str, ensure_ascii=False))[:MAX_LINE]
+        return redact(_encode(line))[:MAX_LINE]
 
 
 def redact(text: str) -> str:
     """The text without what looks like a secret or like somebody's address."""
-    return _SECRET_TEXTS.sub(REDACTED, text)
+    for signs, pattern in _SECRET_TEXTS:
+        if any(sign in text for sign in signs):
+            text = pattern.sub(REDACTED, text)
+    return text
+
+
+@lru_cache(maxsize=1_024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAMES.search(name) is not None
 
 
 def set_up(service: str, level: str) -> None:
