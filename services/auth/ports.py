@@ -26,9 +26,6 @@ class Tenants(Protocol):
     async def get(self, tenant_id: str, *, lock: bool = False) -> Tenant | None:
         """One tenant; locked until the unit ends where it is to be changed."""
 
-    async def by_slug(self, slug: str) -> Tenant | None:
-        """The tenant that has the slug."""
-
     async def page(self, after: str, size: int) -> list[Tenant]:
         """Tenants in the order of their ids, from the first one past `after`."""
 

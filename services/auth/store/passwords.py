@@ -44,10 +44,6 @@ class Argon2Passwords:
         """Whether new hashes are made with other parameters."""
         return self._hasher.check_needs_rehash(password_hash)
 
-    def close(self) -> None:
-        """End the threads once they have nothing to do."""
-        self._threads.shutdown(wait=False)
-
     def _matches(self, password_hash: str, password: str) -> bool:
         try:
             return self._hasher.verify(password_hash, password)

@@ -38,11 +38,6 @@ class TenantRows:
         row = (await self._connection.execute(query.with_for_update() if lock else query)).first()
         return tenant_of(row) if row else None
 
-    async def by_slug(self, slug: str) -> Tenant | None:
-        """The tenant that has the slug."""
-        row = (await self._connection.execute(select(tenants).where(tenants.c.slug == slug))).first()
-        return tenant_of(row) if row else None
-
     async def page(self, after: str, size: int) -> list[Tenant]:
         """Tenants in the order of their ids."""
         query = select(tenants).where(tenants.c.tenant_id > after).order_by(tenants.c.tenant_id).limit(size)
