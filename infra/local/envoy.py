@@ -23,7 +23,7 @@ def render_command(
         line += ["--jwks", str(jwks)]
     for name, found in endpoints.items():
         line += ["--endpoint", f"{name}={','.join(found)}"]
-    return launch.wrap(line)
+    return line
 
 
 def command(configuration: Path) -> list[str]:

@@ -54,7 +54,8 @@ class ServiceProbe:
         try:
             answer = await self._connected().Check(health_pb2.HealthCheckRequest(), timeout=_SECONDS)
         except grpc.aio.AioRpcError as error:
-            return f"{error.code().name}: {(error.details() or '').splitlines()[0][:120] if error.details() else ''}"
+            told = (error.details() or "no details").splitlines()[0]
+            return "does not listen yet" if "failed to connect" in told else f"{error.code().name}: {told[:120]}"
         if answer.status == health_pb2.HealthCheckResponse.SERVING:
             return None
         return f"says {health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)}"

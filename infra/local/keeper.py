@@ -105,7 +105,7 @@ class Keeper:
 
     async def _live(self) -> None:
         await self._wait_for(self.part.prepare_after)
-        if self.part.prepare is not None and not self._prepared:
+        if self.part.prepare is not None and (self.part.prepare_always or not self._prepared):
             self._enter(State.PREPARING, "")
             await self.part.prepare(lambda text: self._enter(State.PREPARING, text))
         self._prepared = True

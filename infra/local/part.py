@@ -43,8 +43,9 @@ class Part:
     # Parts that must have served before this one is prepared, and before it starts.
     prepare_after: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
-    # Done once before the first start, and once after it first serves, before others may rely on it.
+    # Done once before the first start (or before each), and once after it first serves, before others may rely on it.
     prepare: Callable[[Tell], Awaitable[None]] | None = None
+    prepare_always: bool = False
     settle: Callable[[Tell], Awaitable[None]] | None = None
     log: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM

@@ -8,12 +8,12 @@ import hashlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from infra.local import envoy, health, kafka, kafka_jars, launch, postgres, redis
+from infra.local import envoy, health, kafka, kafka_jars, launch, postgres, redis, topology
 from infra.local.part import Part, Run, Tell
 from infra.local.stack import Stack, worker_name
 from infra.local.topology import ROOT, Service
@@ -199,7 +199,8 @@ def _service(stack: Stack, service: Service, worker: int) -> Part:
 
     async def prepare(tell: Tell) -> None:
         # Two starts of Python are saved where neither the service's code nor the demo data has changed since.
-        mark = await asyncio.to_thread(_fingerprint, service)
+        code = [path for folder in (service.name, "chassis") for path in (ROOT / "services" / folder).rglob("*.py")]
+        mark = await asyncio.to_thread(_fingerprint, *code, DEMO)
         if await asyncio.to_thread(postgres.prepared_mark, stack.server, service.database) == mark:
             return
         environment = stack.migration_environment(service)
@@ -230,22 +231,32 @@ def _gateway(stack: Stack, calls: tuple[str, ...]) -> Part:
     log = stack.instance.log("gateway")
 
     async def prepare(tell: Tell) -> None:
-        tell("rendering Envoy's configuration")
+        jwks = _newest(stack.instance.data("jwks"))
         line = envoy.render_command(
             configuration,
             endpoints,
             tls=stack.instance.tls,
             port=stack.ports["gateway"],
             admin_port=stack.ports["gateway.admin"],
-            jwks=_newest(stack.instance.data("jwks")),
+            jwks=jwks,
         )
-        await _finish(line, log, stack.python_environment())
+        # Rendering is two seconds of CPU: done where the answer could be another one than last time's.
+        inputs = [*(ROOT / "gateway").rglob("*.py"), *(ROOT / "generated" / "envoy").glob("*"), topology.PATH]
+        mark = _fingerprint(*inputs, *([jwks] if jwks else []), words=line)
+        rendered_by = configuration.with_suffix(".mark")
+        if rendered_by.exists() and rendered_by.read_text() == mark and configuration.exists():
+            return
+        tell("rendering Envoy's configuration")
+        await _finish(launch.wrap(line), log, stack.python_environment())
+        rendered_by.write_text(mark)
 
     return Part(
         name="gateway",
         url=lambda: stack.gateway_url,
         refusal=lambda: health.http(stack.admin_url, "/ready"),
         prepare=prepare,
+        # A start while auth is out needs the newest token keys that anybody kept.
+        prepare_always=True,
         # Its token keys come from auth; the others may come and go behind it.
         after=tuple(name for name in calls if name == "auth"),
         run=lambda: Run(envoy.command(configuration)),
@@ -255,12 +266,11 @@ def _gateway(stack: Stack, calls: tuple[str, ...]) -> Part:
     )
 
 
-def _fingerprint(service: Service) -> str:
-    """Of everything that decides what migrating and seeding do."""
-    code = [*(ROOT / "services" / service.name).rglob("*.py"), *(ROOT / "services" / "chassis").rglob("*.py"), DEMO]
-    digest = hashlib.sha256()
-    for path in sorted(code):
-        digest.update(f"{path.relative_to(ROOT)}\0".encode())
+def _fingerprint(*files: Path, words: Sequence[str] = ()) -> str:
+    """Of everything that decides what a preparation does: the same mark means the same outcome."""
+    digest = hashlib.sha256("\0".join(words).encode())
+    for path in sorted(files):
+        digest.update(f"{path}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return f"berth {digest.hexdigest()}"
 
