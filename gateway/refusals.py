@@ -58,6 +58,10 @@ REFUSALS = (
     Refusal(415, 415, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "The body must be sent as application/json."),
     Refusal(429, 429, "RESOURCE_EXHAUSTED", "RATE_LIMITED", "Too many calls; try again later.", passes=True),
     Refusal(431, 431, "INVALID_ARGUMENT", "PAYLOAD_TOO_LARGE", "The request's headers are larger than is taken."),
+    # A transfer coding, a protocol version or an upgrade that is not spoken here.
+    Refusal(426, 400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "This way of HTTP is not spoken here."),
+    Refusal(501, 400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "This way of HTTP is not spoken here."),
+    Refusal(505, 400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "This way of HTTP is not spoken here."),
     Refusal(502, 503, "UNAVAILABLE", "DEPENDENCY_UNAVAILABLE", "The service cannot be reached.", passes=True),
     Refusal(503, 503, "UNAVAILABLE", "DEPENDENCY_UNAVAILABLE", "The service cannot be reached.", passes=True),
     Refusal(504, 504, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "The call did not end in time."),
