@@ -6,7 +6,8 @@ import asyncio
 import logging
 import sys
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from berth.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
@@ -20,6 +21,7 @@ from cryptography.exceptions import InvalidTag
 
 from services.auth import rpc, wire
 from services.auth.config import AuthConfig
+from services.auth.domain.facts import Fact
 from services.auth.domain.roles import Role
 from services.auth.domain.users import Profile
 from services.auth.ports import Ports
@@ -35,6 +37,8 @@ from services.chassis.clock import Clock, SystemClock
 from services.chassis.config import ConfigError, read
 from services.chassis.db import Database
 from services.chassis.errors import Refusal
+from services.chassis.outbox import OutboxEvent
+from services.chassis.rpc.context import current_or_none
 from services.chassis.service import Built, Foundation, ServiceSpec, run
 
 logger = logging.getLogger(__name__)
@@ -44,7 +48,7 @@ SIGNING_KEY: Final = "signing key"  # what the master key seals them as
 
 def connect(config: AuthConfig, clock: Clock, database: Database, worker_database: Database) -> Ports:
     """The ports over the real world."""
-    work = DatabaseWork(database, worker_database, wire.outbox_event)
+    work = DatabaseWork(database, worker_database, _traced)
     sealer = Sealer(config.master_key, SIGNING_KEY)
     return Ports(
         clock=clock,
@@ -59,6 +63,13 @@ def connect(config: AuthConfig, clock: Clock, database: Database, worker_databas
         key_maker=Ed25519KeyMaker(sealer),
         rules=config.rules,
     )
+
+
+def _traced(fact: Fact, tenant_id: str, version: int, at: datetime) -> OutboxEvent:
+    """A fact's event within the trace of the call that made it."""
+    call = current_or_none()
+    event = wire.outbox_event(fact, tenant_id, version, at)
+    return event if call is None else replace(event, traceparent=call.traceparent)
 
 
 async def build(config: AuthConfig, foundation: Foundation) -> Built:

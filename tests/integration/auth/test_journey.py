@@ -177,6 +177,16 @@ async def test_a_known_address_is_not_told_but_mailed(running: Running, dial: Di
     assert (told.purpose, told.challenge_id) == (events.OtpIssued.ALREADY_REGISTERED, "")
 
 
+async def test_events_belong_to_the_trace_of_their_call(running: Running, dial: Dial) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    metadata = (*DEMO, ("traceparent", f"00-{trace}-b7ad6b7169203331-01"))
+    async with dial("gateway") as channel:
+        await AuthServiceStub(channel).Register(registration(new_email()), metadata=metadata)
+    with psycopg.connect(running.urls.auditor) as connection:
+        traced = connection.execute("SELECT type FROM outbox WHERE traceparent LIKE %s", (f"00-{trace}-%",)).fetchall()
+    assert len(traced) == 2
+
+
 async def test_thirty_guesses_at_once_are_five(running: Running, dial: Dial) -> None:
     email = new_email()
     async with dial("gateway") as channel:
