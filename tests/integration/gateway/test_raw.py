@@ -15,10 +15,7 @@ RAW = {
     "unknown coding": HEAD + b"Transfer-Encoding: xchunked\r\n\r\n{}",
     "negative length": HEAD + b"Content-Length: -1\r\n\r\n{}",
     "bad chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
-    "http 1.0": b"POST /api/v1/auth/login HTTP/1.0
-Content-Length: 2
-
-{}",
+    "http 1.0": b"POST /api/v1/auth/login HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}",
     "space before colon": HEAD + b"X-A : 1\r\nContent-Length: 2\r\n\r\n{}",
     "nul in a header": HEAD + b"X-A: a\x00b\r\nContent-Length: 2\r\n\r\n{}",
     "no host": b"POST /api/v1/auth/login HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
