@@ -34,6 +34,7 @@ class Keeper:
         self.has_served = asyncio.Event()
         self._others, self._announce = others, announce
         self._process: asyncio.subprocess.Process | None = None
+        self._ended_by_order: asyncio.subprocess.Process | None = None
         self._wanted = asyncio.Event()
         self._unwanted = asyncio.Event()
         self._wanted.set()
@@ -70,11 +71,11 @@ class Keeper:
                 await self._live()
             except Exception as error:  # noqa: BLE001 - whatever went wrong with one part, the rest must be kept going
                 self._die(f"{type(error).__name__}: {error}")
-            if self._wanted.is_set():
-                await self._pause()
-            else:
+            if not self._wanted.is_set():
                 self._enter(State.STOPPED, "by order")
                 await self._wanted.wait()
+            elif self.state is State.DOWN:
+                await self._pause()
 
     async def stop(self) -> None:
         """Ends the process, politely first, and keeps it down until `start`."""
@@ -83,6 +84,7 @@ class Keeper:
         process = self._process
         if process is None:
             return
+        self._ended_by_order = process
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(self.part.stop_signal)
         try:
@@ -116,18 +118,21 @@ class Keeper:
             self._enter(State.STARTING, "an outside part")
             await self._watch(None)
             return
-        self._process = await self._spawn()
+        self._process = process = await self._spawn()
+        if not self._wanted.is_set():  # the order came while it was being started
+            self._ended_by_order = process
+            process.send_signal(self.part.stop_signal)
         self._enter(State.STARTING, "started")
-        watch = asyncio.create_task(self._watch(self._process))
+        watch = asyncio.create_task(self._watch(process))
         try:
-            code = await self._process.wait()
+            code = await process.wait()
         finally:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
-        _kill_group(self._process.pid)  # whatever it left behind goes with it
+        _kill_group(process.pid)  # whatever it left behind goes with it
         self._process = None
-        if self._wanted.is_set():
+        if self._ended_by_order is not process:
             self._die(ended(code), self._tail())
 
     async def _wait_for(self, names: tuple[str, ...]) -> None:

@@ -80,8 +80,10 @@ def test_an_extra_environment_counts_for_one_process(mesh: Mesh) -> None:
     def told() -> bool:
         return b"BERTH_PROBE=1" in Path(f"/proc/{mail.pid}/environ").read_bytes()
 
+    deaths = mail.status["restarts"]
     mail.restart({"BERTH_PROBE": "1"})
     assert told()
+    assert mail.status["restarts"] == deaths, "an ordered end is no death"
     killed = mail.kill()
     mail.wait_for_another(killed)
     assert not told()
