@@ -8,8 +8,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from berth.inventory.v1 import resource_pb2
-from google.protobuf.message import Message
 from sqlalchemy import Select, func, insert, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,13 +31,14 @@ from services.inventory.store.rows import (
     vendor_row,
 )
 from services.inventory.store.tables import CELLS, QUOTES, RESOURCES, VENDORS
-from services.inventory.wire.catalog import (
+from services.inventory.wire.facts import (
+    Fact,
+    resource_answer,
+    resource_answered,
     resource_changed,
-    resource_from,
-    resource_to,
+    vendor_answer,
+    vendor_answered,
     vendor_changed,
-    vendor_from,
-    vendor_to,
 )
 
 TOPIC = "berth.inventory.v1"
@@ -184,7 +183,7 @@ class SqlWork:
             return None
         if claim.response is None:
             return await self.vendor(claim.resource_id)
-        return vendor_from(resource_pb2.Vendor.FromString(claim.response))
+        return vendor_answered(claim.response)
 
     async def replayed_resource(self, key: IdempotencyKey | None, resource_id: str) -> Resource | None:
         """Claim the key for a resource."""
@@ -193,7 +192,7 @@ class SqlWork:
             return None
         if claim.response is None:  # the first call changed nothing
             return await self.resource(claim.resource_id)
-        return resource_from(resource_pb2.Resource.FromString(claim.response))
+        return resource_answered(claim.response)
 
     async def replayed_quote(self, key: IdempotencyKey | None, quote_id: str) -> Quote | None:
         """Claim the key for a quote."""
@@ -285,31 +284,31 @@ class SqlWork:
 
     async def _publish_vendor(self, vendor: Vendor) -> None:
         await self._publish(vendor.vendor_id, vendor.version, vendor_changed(vendor), vendor.update_time)
-        await self._answer(vendor_to(vendor))
+        await self._answer(vendor_answer(vendor))
 
     async def _publish_resource(self, resource: Resource) -> None:
         await self._publish(resource.resource_id, resource.version, resource_changed(resource), resource.update_time)
-        await self._answer(resource_to(resource))
+        await self._answer(resource_answer(resource))
         self.saved_resources.append(resource)
 
-    async def _publish(self, key: str, version: int, fact: Message, at: datetime) -> None:
+    async def _publish(self, key: str, version: int, fact: Fact, at: datetime) -> None:
         call = context.current_or_none()
         event = OutboxEvent(
             event_id=new_id("evt", at=at),
             tenant_id=self._tenant_id,
             topic=TOPIC,
             key=key,
-            type=fact.DESCRIPTOR.full_name,
-            payload=fact.SerializeToString(deterministic=True),
+            type=fact.type,
+            payload=fact.payload,
             version=version,
             time=at,
             traceparent=call.traceparent if call is not None else "",
         )
         await append(self._connection, event)
 
-    async def _answer(self, answer: Message) -> None:
+    async def _answer(self, answer: bytes) -> None:
         if self._key is not None:
-            await idempotency.save_response(self._connection, self._key, answer.SerializeToString())
+            await idempotency.save_response(self._connection, self._key, answer)
 
 
 def _remember(memory: OrderedDict[Name, T], name: Name, value: T) -> T:

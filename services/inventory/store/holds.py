@@ -81,7 +81,7 @@ class SqlHolds:
     async def take_over(self, tenant_id: str, order: Order) -> Hold:
         """Make a person's hold a booking's."""
         named = (order.hold_id, order.user_id, order.booking_id, order.step, order.ttl // MILLISECOND)
-        return _moved(await self._move(tenant_id, "TAKE", *named), order.hold_id)
+        return _moved(await self._move(tenant_id, "TAKE", *named))
 
     async def get(self, tenant_id: str, hold_id: str) -> Hold | None:
         """One hold."""
@@ -98,7 +98,7 @@ class SqlHolds:
 
     async def post(self, tenant_id: str, booking_id: str, step: str) -> Hold:
         """Sell a booking's hold."""
-        return _moved(await self._move(tenant_id, "POST", "", "", booking_id, step, 0), booking_id)
+        return _moved(await self._move(tenant_id, "POST", "", "", booking_id, step, 0))
 
     async def void(self, tenant_id: str, hold_id: str, booking_id: str, step: str) -> None:
         """Give a booking's hold up, or see to it that there never is one."""
@@ -108,7 +108,7 @@ class SqlHolds:
 
     async def cancel(self, tenant_id: str, booking_id: str, step: str) -> Hold:
         """Free the units of a booking's sold hold."""
-        return _moved(await self._move(tenant_id, "CANCEL", "", "", booking_id, step, 0), booking_id)
+        return _moved(await self._move(tenant_id, "CANCEL", "", "", booking_id, step, 0))
 
     async def sweep(self, limit: int) -> int:
         """Mark holds that time has ended."""
@@ -149,7 +149,7 @@ class SqlHolds:
     async def _change(self, tenant_id: str, verb: str, change: HoldChange, ttl: int) -> Hold:
         named = (change.hold_id, change.user_id, "", "", ttl)
         if change.key is None:
-            return _moved(await self._move(tenant_id, verb, *named), change.hold_id)
+            return _moved(await self._move(tenant_id, verb, *named))
         parameters = (tenant_id, verb, *named, LONGEST_LIFE // MILLISECOND)
         return await self._database.run_again(
             lambda: self._change_once(tenant_id, change.key, change.hold_id, parameters)
@@ -163,13 +163,13 @@ class SqlHolds:
         async with self._database.transaction(tenant_id) as connection:
             claim = await idempotency.claim(connection, key, hold_id, self._clock.now())
             if claim.first:
-                hold = _moved((await connection.exec_driver_sql(MOVE, parameters)).one(), hold_id)
+                hold = _moved((await connection.exec_driver_sql(MOVE, parameters)).one())
                 answer = {"status": hold.status, "expire_time": hold.expire_time.isoformat()}
                 await idempotency.save_response(connection, key, json.dumps(answer).encode())
                 return hold
         found = await self.get(tenant_id, claim.resource_id)
         if found is None or claim.response is None:
-            raise NotFound(resource=hold_id)
+            raise NotFound(resource="hold")
         answered = json.loads(claim.response)
         until = datetime.fromisoformat(answered["expire_time"])
         return replace(found, status=HoldStatus(answered["status"]), expire_time=until)
@@ -266,9 +266,9 @@ def _repeated(row: Any, order: Order) -> Verdict:
     return hold if hold.status in LIVING else HoldEnded(status=hold.status)
 
 
-def _moved(row: Any, name: str) -> Hold:
+def _moved(row: Any) -> Hold:
     if row.o_outcome == "NOT_FOUND":
-        raise NotFound(resource=name)
+        raise NotFound(resource="hold")
     if row.o_outcome == "TOO_LONG":
         raise ExtensionTooLong(latestExpireTime=as_text(row.o_create_time + LONGEST_LIFE))
     if row.o_outcome != "DONE":

@@ -127,7 +127,7 @@ async def _look(
 async def _remembered(ports: Ports, caller: Principal, resource_id: str, outdated: frozenset[str]) -> Resource:
     found = await ports.catalog.remembered(caller.tenant_id, [resource_id], not_these=outdated)
     if resource_id not in found:
-        raise NotFound(resource=resource_id)
+        raise NotFound(resource="resource")
     return found[resource_id]
 
 

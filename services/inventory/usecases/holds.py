@@ -95,7 +95,7 @@ async def get_hold(ports: Ports, caller: Principal, hold_id: str) -> Hold:
     """Read one of the caller's holds."""
     hold = await ports.holds.get(caller.tenant_id, hold_id)
     if hold is None or not caller.is_user(hold.user_id):
-        raise NotFound(resource=hold_id)
+        raise NotFound(resource="hold")
     return hold
 
 
@@ -174,5 +174,5 @@ async def _resources(ports: Ports, tenant_id: str, items: Sequence[Item], stale:
     found = await ports.catalog.remembered(tenant_id, wanted, not_these=stale)
     for resource_id in wanted:
         if resource_id not in found:
-            raise NotFound(resource=resource_id)
+            raise NotFound(resource="resource")
     return found

@@ -86,7 +86,7 @@ async def create_resource(
             return replayed
         vendor = await work.vendor(command.vendor_id)
         if vendor is None or not is_theirs(caller, vendor):
-            raise NotFound(resource=command.vendor_id)
+            raise NotFound(resource="vendor")
         if vendor.status is not VendorStatus.APPROVED:
             raise VendorStateInvalid(status=vendor.status)
         await work.add_resource(resource)
@@ -97,7 +97,7 @@ async def get_resource(ports: Ports, caller: Principal, resource_id: str) -> Res
     """Read a resource."""
     found = await ports.catalog.resources(caller.tenant_id, [resource_id])
     if resource_id not in found:
-        raise NotFound(resource=resource_id)
+        raise NotFound(resource="resource")
     return found[resource_id]
 
 
@@ -167,11 +167,11 @@ async def archive_resource(
 async def _theirs(work: Work, caller: Principal, resource_id: str) -> Resource:
     resource = await work.resource(resource_id)
     if resource is None:
-        raise NotFound(resource=resource_id)
+        raise NotFound(resource="resource")
     if not caller.works_for(resource.vendor_id):
         vendor = await work.vendor(resource.vendor_id)
         if vendor is None or not is_theirs(caller, vendor):
-            raise NotFound(resource=resource_id)
+            raise NotFound(resource="resource")
     return resource
 
 

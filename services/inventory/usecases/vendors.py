@@ -61,7 +61,7 @@ async def get_vendor(ports: Ports, caller: Principal, vendor_id: str) -> Vendor:
         vendor.status is VendorStatus.APPROVED or is_theirs(caller, vendor) or caller.may(REVIEW)
     )
     if vendor is None or not visible:
-        raise NotFound(resource=vendor_id)
+        raise NotFound(resource="vendor")
     return vendor
 
 
@@ -86,7 +86,7 @@ async def update_vendor(ports: Ports, caller: Principal, command: UpdateVendor, 
             return replayed
         vendor = await work.vendor(command.vendor_id)
         if vendor is None or not is_theirs(caller, vendor):
-            raise NotFound(resource=command.vendor_id)
+            raise NotFound(resource="vendor")
         if command.etag and command.etag != etag_of(vendor.version):
             raise EtagMismatch
         name = vendor.display_name if command.display_name is None else command.display_name
@@ -127,7 +127,7 @@ async def _move(
         vendor = await work.vendor(vendor_id)
         # Reviewers, whose permission was checked before, see every vendor; submitting is for the vendor's own people.
         if vendor is None or (to is VendorStatus.SUBMITTED and not is_theirs(caller, vendor)):
-            raise NotFound(resource=vendor_id)
+            raise NotFound(resource="vendor")
         vendor.check_move(to)
         moved = replace(vendor, status=to, review_note=note, version=vendor.version + 1, update_time=ports.clock.now())
         await work.save_vendor(moved)

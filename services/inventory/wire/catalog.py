@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from berth.inventory.events.v1 import events_pb2
 from berth.inventory.v1 import catalog_service_pb2 as messages
 from berth.inventory.v1 import resource_pb2
-from google.protobuf.message import Message
 
 from services.chassis.money import Money
 from services.inventory.domain.catalog import (
@@ -107,16 +105,6 @@ def resource_from(sent: resource_pb2.Resource) -> Resource:
         cancellation_policy=_policy_from(sent.cancellation_policy),
         version=_version(sent.etag),
     )
-
-
-def vendor_changed(vendor: Vendor) -> Message:
-    """The fact that a vendor is now so."""
-    return events_pb2.VendorChanged(vendor=vendor_to(vendor))
-
-
-def resource_changed(resource: Resource) -> Message:
-    """The fact that a resource is now so."""
-    return events_pb2.ResourceChanged(resource=resource_to(resource))
 
 
 def vendor_update_from(sent: messages.UpdateVendorRequest) -> UpdateVendor:

@@ -328,4 +328,4 @@ async def test_unknown_and_foreign_resources_are_the_same(shop: Shop) -> None:
         item = replace(nights(shop.room, SOON), resource_id=resource_id)
         with pytest.raises(NotFound) as refused:
             await holds.place_hold(shop.world.ports, caller, PlaceHold([item]), None)
-        assert refused.value.metadata == {"resource": resource_id}
+        assert refused.value.metadata == {"resource": "resource"}

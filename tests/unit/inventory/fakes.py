@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.chassis.clock import FixedClock
@@ -21,35 +21,9 @@ from services.inventory.domain.errors import (
     UnitsTaken,
 )
 from services.inventory.domain.holds import HOLD_MOVES, LONGEST_LIFE, Claim, Hold, HoldStatus, Order, Quote
-from services.inventory.domain.items import Cells, as_text, night
-from services.inventory.domain.zones import MINUTE
+from services.inventory.domain.items import Cells, as_text
 from services.inventory.ports import Grant, HoldChange, Occupancy, Ports, VendorFilter
-
-EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-KeyName = tuple[str, str, str, str]
-
-
-@dataclass
-class Kept:
-    """A hold with what it claims and what it was placed as."""
-
-    hold: Hold
-    claims: tuple[Claim, ...]
-    placed: Hold
-    step: str = ""
-
-
-@dataclass
-class Memory:
-    """Everything that a tenant's tables would hold."""
-
-    vendors: dict[str, Vendor] = field(default_factory=dict)
-    resources: dict[str, Resource] = field(default_factory=dict)
-    quotes: dict[str, Quote] = field(default_factory=dict)
-    holds: dict[str, Kept] = field(default_factory=dict)
-    keys: dict[KeyName, tuple[bytes, str, object]] = field(default_factory=dict)
-    granted: set[str] = field(default_factory=set)
-    events: list[tuple[str, int]] = field(default_factory=list)
+from tests.unit.inventory.memory import FakeWork, Kept, Memory, name_of
 
 
 class FakeStore:
@@ -165,7 +139,7 @@ class FakeStore:
         hold = Hold(order.hold_id, order.user_id, HoldStatus.HELD, order.items, now, now + order.ttl, order.booking_id)
         self.memory(tenant_id).holds[hold.hold_id] = Kept(hold, order.claims, hold, order.step)
         if order.key is not None:
-            self.memory(tenant_id).keys[_name(order.key)] = (order.key.request_hash, hold.hold_id, None)
+            self.memory(tenant_id).keys[name_of(order.key)] = (order.key.request_hash, hold.hold_id, None)
         return hold
 
     async def placed_before(self, tenant_id: str, order: Order) -> Hold | None:
@@ -178,9 +152,9 @@ class FakeStore:
             if self.status(kept.hold) not in {HoldStatus.HELD, HoldStatus.POSTED}:
                 raise HoldEnded(status=self.status(kept.hold))
             return kept.hold
-        if order.key is None or _name(order.key) not in memory.keys:
+        if order.key is None or name_of(order.key) not in memory.keys:
             return None
-        request_hash, hold_id, _ = memory.keys[_name(order.key)]
+        request_hash, hold_id, _ = memory.keys[name_of(order.key)]
         if request_hash != order.key.request_hash:
             raise IdempotencyKeyReused
         return memory.holds[hold_id].placed
@@ -231,7 +205,7 @@ class FakeStore:
         """Sell a booking's hold."""
         kept = self._of_booking(tenant_id, booking_id, step)
         if kept is None:
-            raise NotFound(resource=booking_id)
+            raise NotFound(resource="hold")
         return self._moved(kept, HoldStatus.POSTED)
 
     async def void(self, tenant_id: str, hold_id: str, booking_id: str, step: str) -> None:
@@ -250,7 +224,7 @@ class FakeStore:
         """Free the units of a booking's sold hold."""
         kept = self._of_booking(tenant_id, booking_id, step)
         if kept is None:
-            raise NotFound(resource=booking_id)
+            raise NotFound(resource="hold")
         return self._moved(kept, HoldStatus.CANCELLED)
 
     async def sweep(self, limit: int) -> int:
@@ -295,7 +269,7 @@ class FakeStore:
     def _own(self, tenant_id: str, hold_id: str, user_id: str) -> Kept:
         kept = self.memory(tenant_id).holds.get(hold_id)
         if kept is None or kept.hold.user_id != user_id:
-            raise NotFound(resource=hold_id)
+            raise NotFound(resource="hold")
         return kept
 
     def _of_booking(self, tenant_id: str, booking_id: str, step: str) -> Kept | None:
@@ -315,115 +289,17 @@ class FakeStore:
         return kept.hold
 
     def _answered(self, tenant_id: str, key: IdempotencyKey | None) -> Hold | None:
-        if key is None or _name(key) not in self.memory(tenant_id).keys:
+        if key is None or name_of(key) not in self.memory(tenant_id).keys:
             return None
-        request_hash, _, answer = self.memory(tenant_id).keys[_name(key)]
+        request_hash, _, answer = self.memory(tenant_id).keys[name_of(key)]
         if request_hash != key.request_hash:
             raise IdempotencyKeyReused
         return answer if isinstance(answer, Hold) else None
 
     def _answer(self, tenant_id: str, key: IdempotencyKey | None, hold: Hold) -> Hold:
         if key is not None:
-            self.memory(tenant_id).keys[_name(key)] = (key.request_hash, hold.hold_id, hold)
+            self.memory(tenant_id).keys[name_of(key)] = (key.request_hash, hold.hold_id, hold)
         return hold
-
-
-class FakeWork:
-    """The port Work over a tenant's memory."""
-
-    def __init__(self, store: FakeStore, tenant_id: str) -> None:
-        self._store = store
-        self._tenant_id = tenant_id
-        self._key: IdempotencyKey | None = None
-
-    @property
-    def _memory(self) -> Memory:
-        return self._store.memory(self._tenant_id)
-
-    async def replayed_vendor(self, key: IdempotencyKey | None, vendor_id: str) -> Vendor | None:
-        """Claim the key for a vendor."""
-        answer = self._claimed(key, vendor_id)
-        return answer if isinstance(answer, Vendor) else None
-
-    async def replayed_resource(self, key: IdempotencyKey | None, resource_id: str) -> Resource | None:
-        """Claim the key for a resource."""
-        answer = self._claimed(key, resource_id)
-        return answer if isinstance(answer, Resource) else None
-
-    async def replayed_quote(self, key: IdempotencyKey | None, quote_id: str) -> Quote | None:
-        """Claim the key for a quote."""
-        answer = self._claimed(key, quote_id)
-        return answer if isinstance(answer, Quote) else None
-
-    async def vendor(self, vendor_id: str) -> Vendor | None:
-        """A vendor."""
-        return self._memory.vendors.get(vendor_id)
-
-    async def resource(self, resource_id: str) -> Resource | None:
-        """A resource."""
-        return self._memory.resources.get(resource_id)
-
-    async def units_in_use(self, resource_id: str) -> int:
-        """The most units held or sold at any time from now on."""
-        resource = self._memory.resources[resource_id]
-        claims = [
-            claim for kept in self._memory.holds.values() for claim in kept.claims if claim.resource_id == resource_id
-        ]
-        cells = {cell for claim in claims for cell in range(claim.cells.first, claim.cells.last + 1)}
-        return max(
-            (
-                self._store.used(self._tenant_id, resource_id, cell)
-                for cell in cells
-                if cell >= _current(resource, self._store.clock.now())
-            ),
-            default=0,
-        )
-
-    async def add_vendor(self, vendor: Vendor) -> None:
-        """Store a vendor."""
-        await self.save_vendor(vendor)
-
-    async def save_vendor(self, vendor: Vendor) -> None:
-        """Store a vendor."""
-        self._memory.vendors[vendor.vendor_id] = vendor
-        self._saved(vendor.vendor_id, vendor.version, vendor)
-
-    async def add_resource(self, resource: Resource) -> None:
-        """Store a resource."""
-        await self.save_resource(resource)
-
-    async def save_resource(self, resource: Resource) -> None:
-        """Store a resource."""
-        self._memory.resources[resource.resource_id] = resource
-        self._saved(resource.resource_id, resource.version, resource)
-
-    async def now(self) -> datetime:
-        """The time."""
-        return self._store.clock.now()
-
-    async def add_quote(self, quote: Quote) -> None:
-        """Store a quote."""
-        self._memory.quotes[quote.quote_id] = quote
-        if self._key is not None:
-            self._memory.keys[_name(self._key)] = (self._key.request_hash, quote.quote_id, quote)
-
-    def _claimed(self, key: IdempotencyKey | None, object_id: str) -> object | None:
-        if key is None:
-            return None
-        known = self._memory.keys.get(_name(key))
-        if known is None:
-            self._memory.keys[_name(key)] = (key.request_hash, object_id, None)
-            self._key = key
-            return None
-        request_hash, known_id, answer = known
-        if request_hash != key.request_hash:
-            raise IdempotencyKeyReused
-        return answer or self._memory.vendors.get(known_id) or self._memory.resources.get(known_id)
-
-    def _saved(self, object_id: str, version: int, answer: object) -> None:
-        self._memory.events.append((object_id, version))
-        if self._key is not None:
-            self._memory.keys[_name(self._key)] = (self._key.request_hash, object_id, answer)
 
 
 class FakeDirectory:
@@ -444,13 +320,3 @@ def fake_ports(clock: FixedClock) -> tuple[Ports, FakeStore, FakeDirectory]:
     """All ports, and what is behind them."""
     store, directory = FakeStore(clock), FakeDirectory()
     return Ports(clock=clock, catalog=store, holds=store, grants=store, directory=directory), store, directory
-
-
-def _name(key: IdempotencyKey) -> KeyName:
-    return (key.tenant_id, key.principal, key.method, key.key)
-
-
-def _current(resource: Resource, now: datetime) -> int:
-    if resource.appointment is None:
-        return night(now.date()) - 1
-    return (now - EPOCH) // (resource.cell_minutes * MINUTE)
