@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import Message
+from sqlalchemy import MetaData
 
+from services.chassis.clock import FixedClock
 from services.chassis.db import Database
 from services.chassis.kafka import read_headers
-from services.chassis.outbox import OutboxEvent, append
+from services.chassis.outbox import OutboxEvent, append, outbox_table
 from services.chassis.outbox.relay import Relay
+from services.chassis.retention import Retention
 from tests.brokers import Broker
 from tests.databases import Server, Urls
 from tests.integration.chassis.conftest import AT, EVENT_TYPE, MakeEvent
@@ -283,6 +287,20 @@ async def test_a_thousand_events_cost_little(
     with psycopg.connect(worker._url) as connection:
         (number,) = connection.execute("SELECT count(*) FROM outbox WHERE publish_time IS NOT NULL").fetchone() or (0,)
     assert number == 1000
+
+
+async def test_published_events_are_forgotten_when_they_are_old_and_others_never(
+    database: Database, worker: Database, make_event: MakeEvent
+) -> None:
+    await store(database, *(make_event("t", str(number)) for number in range(3)))
+    now = datetime.now(UTC)
+    await worker.execute("UPDATE outbox SET publish_time = %s WHERE sequence = 1", (now - timedelta(days=8),))
+    await worker.execute("UPDATE outbox SET publish_time = %s WHERE sequence = 2", (now - timedelta(days=6),))
+    metadata = MetaData()
+    outbox_table(metadata)
+    assert await Retention(worker, FixedClock(now + timedelta(seconds=1)), metadata).run_once() == {"outbox": 1}
+    rows = await worker.fetch_all("SELECT sequence FROM outbox ORDER BY sequence")
+    assert [row.sequence for row in rows] == [2, 3]
 
 
 async def _nothing_waits(worker: Database) -> bool:
