@@ -38,6 +38,7 @@ from services.chassis.config import ConfigError, read
 from services.chassis.db import Database
 from services.chassis.errors import Refusal
 from services.chassis.outbox import OutboxEvent
+from services.chassis.retention import Retention
 from services.chassis.rpc.context import current_or_none
 from services.chassis.service import Built, Foundation, ServiceSpec, run
 
@@ -74,6 +75,7 @@ def _traced(fact: Fact, tenant_id: str, version: int, at: datetime) -> OutboxEve
 
 async def build(config: AuthConfig, foundation: Foundation) -> Built:
     """Auth's parts."""
+    retention = Retention(foundation.worker_database, foundation.clock, METADATA)
     ports = connect(config, foundation.clock, foundation.database, foundation.worker_database)
     try:
         await rotate_keys(ports)
@@ -89,7 +91,7 @@ async def build(config: AuthConfig, foundation: Foundation) -> Built:
             (add_KeyServiceServicer_to_server, rpc.KeyRpc(ports)),
             (add_DirectoryServiceServicer_to_server, rpc.DirectoryRpc(ports)),
         ],
-        background=[worker.run for worker in workers(ports)],
+        background=[*(worker.run for worker in workers(ports)), retention.run],
         keys=rpc.OwnKeys(ports),
         tenants=rpc.OwnTenants(ports),
     )
