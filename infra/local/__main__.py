@@ -30,7 +30,8 @@ def main() -> int:
                 say(client.status(instance, given.format))
             case "urls":
                 shown = control.ask(instance.control, order="status")
-                say(" ".join(f"--{name} {shown[name]['url']}" for name in ("gateway", "mail", "stripe")))
+                urls = " ".join(f"--{name} {shown[name]['url']}" for name in ("gateway", "mail", "stripe"))
+                say(f"{urls} --stripe-key {shown['stripe']['publishable_key']}")
             case "logs":
                 with contextlib.suppress(KeyboardInterrupt):
                     client.follow(instance, given.part or None, say)

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from infra.local import envoy, health, kafka, kafka_jars, launch, postgres, redis, topology
+from infra.local.instance import STRIPE_API_KEY, STRIPE_WEBHOOK_SECRET
 from infra.local.part import Part, Run, Tell
 from infra.local.stack import Stack, worker_name
 from infra.local.topology import ROOT, Service
@@ -150,9 +151,9 @@ def _stripe(stack: Stack) -> Part:
         line = [sys.executable, "-m", "infra.doubles.stripe", "--port", str(stack.ports["stripe"])]
         line += [
             "--api-key",
-            secrets["BERTH_STRIPE_API_KEY"],
+            secrets[STRIPE_API_KEY],
             "--webhook-secret",
-            secrets["BERTH_STRIPE_WEBHOOK_SECRET"],
+            secrets[STRIPE_WEBHOOK_SECRET],
         ]
         line += ["--webhook-url", stack.webhook_url, "--data-dir", str(data)]
         return Run(launch.wrap(line), stack.python_environment())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.local import pki, postgres
-from infra.local.instance import REDIS_PASSWORD, STRIPE_API_KEY, STRIPE_WEBHOOK_SECRET, Instance
+from infra.local.instance import REDIS_PASSWORD, STRIPE_API_KEY, Instance
 from infra.local.settings import Settings
 from infra.local.topology import ROOT, Service, Topology
 
@@ -68,6 +68,11 @@ class Stack:
     def stripe_url(self) -> str:
         """The provider's API."""
         return self.settings.outside.get("stripe") or f"http://{_HOST}:{self.ports['stripe']}"
+
+    @property
+    def stripe_publishable_key(self) -> str:
+        """The key that a browser pays with: public by its nature, and derived as the provider double derives it."""
+        return self.secrets[STRIPE_API_KEY].replace("sk_", "pk_", 1)
 
     @property
     def webhook_url(self) -> str:
@@ -156,12 +161,6 @@ class Stack:
         """The same for `migrate`, which alone is told the owner's URL."""
         url = self.database_url(service.owner_role, service.database)
         return self.service_environment(service) | {"BERTH_OWNER_DATABASE_URL": url}
-
-    def double_environment(self) -> dict[str, str]:
-        """The environment of our stand-ins: no secret of any service but the provider's own."""
-        return self.python_environment() | {
-            name: self.secrets[name] for name in (STRIPE_API_KEY, STRIPE_WEBHOOK_SECRET)
-        }
 
     def python_environment(self) -> dict[str, str]:
         """What every Python process of ours needs, and nothing else of the developer's own environment."""

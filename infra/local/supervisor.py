@@ -63,7 +63,7 @@ class Supervisor:
             "supervisor": {"pid": os.getpid()},
             "gateway": {"url": self._stack.gateway_url, "admin_url": self._stack.admin_url},
             "mail": {"url": self._stack.mail_url},
-            "stripe": {"url": self._stack.stripe_url},
+            "stripe": {"url": self._stack.stripe_url, "publishable_key": self._stack.stripe_publishable_key},
             "ports": dict(self._stack.ports),
             "moved": self._moved,
             "notes": self._notes,

@@ -20,11 +20,13 @@ def main() -> int:
     parser.add_argument("--gateway", required=True, help="URL of the gateway")
     parser.add_argument("--mail", required=True, help="URL of the mail catcher")
     parser.add_argument("--stripe", required=True, help="URL of the payment provider's double")
+    parser.add_argument("--stripe-key", required=True, help="the double's publishable key, pk_test_…")
     parser.add_argument("--days-ahead", type=int, default=45, help="when the stay begins")
     arguments = parser.parse_args()
     printer = Printer()
     try:
-        with Client(arguments.gateway, arguments.mail, arguments.stripe, printer) as client:
+        addresses = (arguments.gateway, arguments.mail, arguments.stripe)
+        with Client(*addresses, printer, stripe_key=arguments.stripe_key) as client:
             outcome = travel(client, days_ahead=arguments.days_ahead)
     except DemoError as error:
         print(f"\nThe journey ended early: {error}", file=sys.stderr)

@@ -35,10 +35,12 @@ class Exchange:
 class Client:
     """Calls the gateway as one person, and the mail catcher and the provider double as the world around it."""
 
-    def __init__(self, gateway: str, mail: str, stripe: str, watch: Callable[[Exchange], None]) -> None:
+    def __init__(
+        self, gateway: str, mail: str, stripe: str, watch: Callable[[Exchange], None], *, stripe_key: str
+    ) -> None:
         self._http = httpx.Client(timeout=CALL_TIMEOUT_SECONDS)
         self._gateway, self._mail, self._stripe = gateway.rstrip("/"), mail.rstrip("/"), stripe.rstrip("/")
-        self._watch = watch
+        self._watch, self._stripe_key = watch, stripe_key
         self.token = ""
 
     def __enter__(self) -> Client:
@@ -101,7 +103,7 @@ class Client:
         """Confirms a payment as the provider's browser library does: by the client secret, with the card."""
         intent = client_secret.partition("_secret_")[0]
         path = f"/v1/payment_intents/{intent}/confirm"
-        form = {"client_secret": client_secret, "payment_method": payment_method, "key": "pk_test_demo"}
+        form = {"client_secret": client_secret, "payment_method": payment_method, "key": self._stripe_key}
         started = time.perf_counter()
         response = self._http.post(self._stripe + path, data=form)
         elapsed = (time.perf_counter() - started) * 1000
