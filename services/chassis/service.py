@@ -118,12 +118,13 @@ async def _seed(spec: ServiceSpec[C], config: C, data: Mapping[str, Any]) -> Non
 
 async def _serve(spec: ServiceSpec[C], config: C) -> None:
     from services.chassis.rpc.policy import PolicyMissing
+    from services.chassis.rpc.server import PortTaken
 
     async with _foundation(spec, config) as foundation:
         built = await spec.build(config, foundation)
         try:
             process = _Process(spec, config, foundation, built)
-        except PolicyMissing as error:
+        except (PolicyMissing, PortTaken) as error:
             raise SystemExit(str(error)) from None
         await process.run()
 

@@ -45,6 +45,10 @@ _Handler = Callable[[Any, Any], Any]
 logger = logging.getLogger(__name__)
 
 
+class PortTaken(Exception):
+    """The address to listen on is not to be had."""
+
+
 class Server:
     """One process's listener."""
 
@@ -69,7 +73,10 @@ class Server:
             root_certificates=config.tls_ca.read_bytes(),
             require_client_auth=True,
         )
-        self.port = self._server.add_secure_port(str(config.listen), credentials)
+        try:
+            self.port = self._server.add_secure_port(str(config.listen), credentials)
+        except RuntimeError as error:
+            raise PortTaken(f"BERTH_LISTEN={config.listen} cannot be listened on; is another process there?") from error
 
     async def start(self) -> None:
         """Begin to serve."""

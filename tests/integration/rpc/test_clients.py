@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -19,9 +20,10 @@ from berth.auth.v1.tenant_service_pb2_grpc import (
 from berth.payment.v1.payment_service_pb2_grpc import add_ChargeServiceServicer_to_server
 
 from services.chassis.config import Address, ConfigError
-from services.chassis.errors import DependencyUnavailable, Refusal
+from services.chassis.errors import DependencyUnavailable, NotFound, Refusal
 from services.chassis.principal import Principal
 from services.chassis.rpc import context
+from services.chassis.rpc import service_config as service_config_module
 from services.chassis.rpc.channels import target
 from services.chassis.rpc.errors import RemoteError
 from services.chassis.rpc.policy import policy_of
@@ -173,6 +175,35 @@ async def test_endpoints_take_turns_and_one_that_stops_is_left(serve: Serve, cha
                 await stub.GetJwks(ASK)
             await draining
             assert turns == {"two": 50}
+
+
+@pytest.mark.parametrize(("failing", "left_alone"), [(1, True), (5, False)])
+async def test_an_endpoint_that_fails_more_than_its_neighbours_is_left_alone(
+    serve: Serve, channels: Open, monkeypatch: pytest.MonkeyPatch, failing: int, left_alone: bool
+) -> None:
+    monkeypatch.setitem(service_config_module._OUTLIERS, "interval", "0.5s")
+    async with AsyncExitStack() as servers:
+        endpoints = [await servers.enter_async_context(serve(add_KeyServiceServicer_to_server)) for _ in range(5)]
+        for number, endpoint in enumerate(endpoints):
+            answering(endpoint, "GetJwks", NotFound(resource="x") if number < failing else tenant_service_pb2.Jwks())
+        async with channels("booking", auth=[endpoint.port for endpoint in endpoints]) as ours:
+            stub = ours.stub(KeyServiceStub, "auth")
+
+            async def calls(number: int) -> Counter[str]:
+                answers: Counter[str] = Counter()
+                for _ in range(number):
+                    try:
+                        await stub.GetJwks(ASK)
+                        answers["good"] += 1
+                    except RemoteError as error:
+                        answers[error.reason] += 1
+                return answers
+
+            await calls(300)
+            await asyncio.sleep(0.6)
+            answers = await calls(100)
+    # Were all the same, none would be better than another: the share of refusals stays what it was.
+    assert answers == ({"good": 100} if left_alone else {"NOT_FOUND": 100})
 
 
 async def test_a_connection_is_only_made_with_the_service_that_was_meant(serve: Serve, channels: Open) -> None:

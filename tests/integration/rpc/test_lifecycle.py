@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from services.chassis.rpc.policy import PolicyMissing
+from services.chassis.rpc.server import PortTaken
 from tests.integration.rpc.serving import Dial, Serve, refusal
 
 ASK = tenant_service_pb2.GetJwksRequest()
@@ -159,6 +160,6 @@ async def test_draining_finishes_what_runs_and_refuses_the_rest(serve: Serve, di
 async def test_two_processes_cannot_share_a_port(serve: Serve, config: Callable[..., Any]) -> None:
     async with serve(add_KeyServiceServicer_to_server) as running:
         taken = type(running.config.listen)("127.0.0.1", running.port)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(PortTaken, match="BERTH_LISTEN"):
             async with serve(add_KeyServiceServicer_to_server, listen=taken):
                 pass
