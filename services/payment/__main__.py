@@ -12,7 +12,7 @@ from services.chassis.retention import CHASSIS_JOBS, Job, Retention
 from services.chassis.rpc.context import current_or_none
 from services.chassis.service import Built, Foundation, ServiceSpec, run
 from services.payment import rpc
-from services.payment.clients import StripeProvider
+from services.payment.clients.stripe import StripeProvider
 from services.payment.config import PaymentConfig
 from services.payment.ports import Ports
 from services.payment.store.payments import StoredPayments

@@ -145,6 +145,10 @@ async def test_a_decline_then_3d_secure_told_by_webhook(mesh: Mesh) -> None:
             "card_declined",
         )
         assert "_secret_" in declined.client_secret
+        nothing = service.RefundPaymentRequest(booking_id=booking, step="cancel", amount=eur("1"))
+        unpaid = await refusal(charges.RefundPayment(nothing, metadata=AS_BOOKING))
+        assert (unpaid.code, unpaid.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "PAYMENT_STATE_INVALID")
+        assert dict(unpaid.infos[0].metadata) == {"status": "REQUIRES_PAYMENT_METHOD"}
         request = service.AttemptPaymentRequest(booking_id=booking, attempt="a1", token="pm_card_threeDSecure2Required")
         waiting = await charges.AttemptPayment(request, metadata=AS_BOOKING)
         assert waiting.payment.status == Status.REQUIRES_ACTION

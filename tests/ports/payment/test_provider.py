@@ -19,7 +19,7 @@ from infra.doubles.stripe.webhooks import signature
 from services.chassis.errors import DependencyUnavailable
 from services.chassis.ids import new_id
 from services.chassis.money import Money
-from services.payment.clients import StripeProvider
+from services.payment.clients.stripe import StripeProvider
 from services.payment.domain.payments import (
     Payment,
     PaymentTokenInvalid,

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
+from urllib.request import getproxies
 
+import requests
 import stripe
+from requests.adapters import HTTPAdapter
 
 from services.chassis.crash import crash_point
 from services.chassis.errors import DependencyUnavailable
-from services.chassis.ids import is_id
-from services.chassis.money import Money
 from services.chassis.rpc.context import remaining
+from services.payment.clients.objects import EXPANDED, Object, metadata, read_event, read_intent, read_refund
 from services.payment.domain.payments import (
     QUIET,
     Payment,
@@ -24,9 +26,7 @@ from services.payment.domain.payments import (
     ProviderIntent,
     ProviderRefund,
     Refund,
-    RefundStatus,
     SignatureInvalid,
-    Status,
 )
 from services.payment.ports import AmountRefused, AnswerUseless, OutcomeUnknown, ProviderEvent, RefundRefused
 
@@ -37,29 +37,13 @@ ANSWER_SECONDS = 0.25  # kept of the caller's time, to tell it that the outcome 
 LONGEST_WAIT_SECONDS = 30.0
 SIGNATURE_TOLERANCE_SECONDS = 300
 PAGE = 100  # objects
-MAX_PAGES = 100  # of intents when one is looked for by our id
+MAX_PAGES = 100
 CLOCK_SLACK = timedelta(seconds=10)  # between the provider's clock and ours
 
-_EXPAND = ["latest_charge.balance_transaction"]
+_INTENTS = "/v1/payment_intents"
+_REFUNDS = "/v1/refunds"
 _UNEXPECTED_STATE = "payment_intent_unexpected_state"
 _SERVER_ERROR = 500
-
-_STATUS = {
-    "requires_payment_method": Status.REQUIRES_PAYMENT_METHOD,
-    "requires_confirmation": Status.REQUIRES_PAYMENT_METHOD,
-    "requires_action": Status.REQUIRES_ACTION,
-    "requires_capture": Status.REQUIRES_CAPTURE,
-    "processing": Status.PROCESSING,
-    "succeeded": Status.SUCCEEDED,
-    "canceled": Status.CANCELLED,
-}
-_REFUND_STATUS = {
-    "succeeded": RefundStatus.SUCCEEDED,
-    "pending": RefundStatus.PENDING,
-    "requires_action": RefundStatus.PENDING,
-    "failed": RefundStatus.FAILED,
-    "canceled": RefundStatus.FAILED,
-}
 
 T = TypeVar("T")
 
@@ -67,7 +51,11 @@ _log = logging.getLogger(__name__)
 
 
 class StripeProvider:
-    """Stripe, or whatever speaks its API."""
+    """Stripe, or whatever speaks its API.
+
+    Calls go through the SDK's raw requests: its keys, signatures, retries and errors without its objects, which cost
+    more than all the rest of a call.
+    """
 
     def __init__(
         self,
@@ -82,7 +70,7 @@ class StripeProvider:
             api_key,
             base_addresses={"api": api_base},
             max_network_retries=retries,
-            http_client=stripe.RequestsClient(timeout=timeout_seconds),
+            http_client=stripe.RequestsClient(timeout=timeout_seconds, session=_session(api_base)),
         )
         self._webhook_secrets = webhook_secrets
         self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="stripe")
@@ -94,67 +82,49 @@ class StripeProvider:
             "capture_method": "manual" if payment.manual_capture else "automatic",
             "payment_method_types": ["card"],
             "metadata": _metadata(payment),
-            "expand": _EXPAND,
         }
         if token:
             params |= {**_method(token), "confirm": True}
-        return await self._charge(
-            lambda: self._client.v1.payment_intents.create(
-                params,  # type: ignore[arg-type]  # a TypedDict, which the optional keys would make unreadable
-                {"idempotency_key": f"{payment.booking_id}:{payment.step}:{payment.attempt}:start"},
-            )
-        )
+        key = f"{payment.booking_id}:{payment.step}:{payment.attempt}:start"
+        return await self._charge(_INTENTS, key, params)
 
     async def confirm(self, payment: Payment, attempt: str, token: str) -> ProviderIntent:
-        params: dict[str, Any] = {**_method(token), "expand": _EXPAND}
-        return await self._charge(
-            lambda: self._client.v1.payment_intents.confirm(
-                _intent_id(payment),
-                params,  # type: ignore[arg-type]  # as above
-                {"idempotency_key": f"{payment.booking_id}:{payment.step}:{payment.attempt}:confirm:{attempt}"},
-            )
-        )
+        key = f"{payment.booking_id}:{payment.step}:{payment.attempt}:confirm:{attempt}"
+        return await self._charge(f"{_INTENTS}/{_intent_id(payment)}/confirm", key, _method(token))
 
     async def fetch(self, payment: Payment) -> ProviderIntent | None:
-        if payment.provider_intent_id is not None:
-            intent_id = payment.provider_intent_id
-        else:
-            found = await self._read(lambda: self._find(payment))
-            if found is None:
-                return None
-            intent_id = found
-        return _intent(await self._read(lambda: self._retrieve(intent_id)))
+        intent_id = payment.provider_intent_id or await self._read(lambda: self._find(payment))
+        if intent_id is None:
+            return None
+        return read_intent(await self._read(lambda: self._retrieve(intent_id)))
 
     async def cancel(self, payment: Payment) -> ProviderIntent:
         intent_id = _intent_id(payment)
 
-        def cancel() -> stripe.PaymentIntent:
+        def cancel() -> Object:
             try:
-                return self._client.v1.payment_intents.cancel(
-                    intent_id, {"cancellation_reason": "abandoned", "expand": _EXPAND}
+                return self._post(
+                    f"{_INTENTS}/{intent_id}/cancel", {"cancellation_reason": "abandoned", "expand": EXPANDED}
                 )
             except stripe.InvalidRequestError as error:
                 if error.code != _UNEXPECTED_STATE:
                     raise
                 return self._retrieve(intent_id)  # paid or cancelled already: that is the answer
 
-        return _intent(await self._read(cancel))
+        return read_intent(await self._read(cancel))
 
     async def refund(self, payment: Payment, refund: Refund) -> ProviderRefund:
-        metadata = {"refund_id": refund.refund_id, **_metadata(payment)}
-        given = await self._move(
-            lambda: self._client.v1.refunds.create(
-                {"payment_intent": _intent_id(payment), "amount": refund.amount.minor, "metadata": metadata},
-                {"idempotency_key": f"{refund.refund_id}:{refund.attempt}"},
-            ),
-            _refund_refusal,
-        )
-        return _refund(given)
+        params = {
+            "payment_intent": _intent_id(payment),
+            "amount": refund.amount.minor,
+            "metadata": {"refund_id": refund.refund_id, **_metadata(payment)},
+        }
+        key = f"{refund.refund_id}:{refund.attempt}"
+        return read_refund(await self._move(lambda: self._post(_REFUNDS, params, key), _refund_refusal))
 
     async def refunds(self, payment: Payment) -> list[ProviderRefund]:
         def listed() -> list[ProviderRefund]:
-            first = self._client.v1.refunds.list({"payment_intent": _intent_id(payment), "limit": PAGE})
-            return [_refund(one) for one in first.auto_paging_iter()]
+            return [read_refund(one) for one in self._list(_REFUNDS, {"payment_intent": _intent_id(payment)})]
 
         return (await self._read(listed))[::-1]
 
@@ -162,48 +132,59 @@ class StripeProvider:
         for secret in self._webhook_secrets:
             try:
                 stripe.WebhookSignature.verify_header(payload, signature, secret, SIGNATURE_TOLERANCE_SECONDS)
-                return _event(json.loads(payload))
+                return read_event(json.loads(payload))
             except (stripe.SignatureVerificationError, UnicodeDecodeError):
                 continue
             except (ValueError, KeyError, TypeError) as error:
                 raise SignatureInvalid("The webhook's body is not an event.") from error
         raise SignatureInvalid
 
-    def _retrieve(self, intent_id: str) -> stripe.PaymentIntent:
-        return self._client.v1.payment_intents.retrieve(intent_id, {"expand": _EXPAND})
+    def _post(self, path: str, params: Mapping[str, Any], key: str | None = None) -> Object:
+        options = {"idempotency_key": key} if key is not None else {}
+        answer = self._client.raw_request("post", path, **options, **params)
+        if key is not None and answer.headers.get("Idempotent-Replayed") == "true" and path.startswith(_INTENTS):
+            return self._retrieve(answer.data["id"])  # what was answered then need not hold now
+        posted: Object = answer.data
+        return posted
+
+    def _retrieve(self, intent_id: str) -> Object:
+        found: Object = self._client.raw_request("get", f"{_INTENTS}/{intent_id}", expand=EXPANDED).data
+        return found
+
+    def _list(self, path: str, params: Mapping[str, Any]) -> Iterator[Object]:
+        """Every object of a list, newest first, page by page."""
+        cursor: dict[str, str] = {}
+        for _ in range(MAX_PAGES):
+            page = self._client.raw_request("get", path, limit=PAGE, **params, **cursor).data
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            cursor = {"starting_after": page["data"][-1]["id"]}
 
     def _find(self, payment: Payment) -> str | None:
         """The intent that carries our id; of several the one that holds money, else the newest."""
-        window: Any = {
+        window = {
             "gte": int((payment.create_time - CLOCK_SLACK).timestamp()),
             "lte": int((payment.attempt_time + QUIET + CLOCK_SLACK).timestamp()),
         }
-        listed = self._client.v1.payment_intents.list({"created": window, "limit": PAGE})
         newest: str | None = None
-        for _ in range(MAX_PAGES):
-            for intent in listed.data:
-                if _text(intent.metadata, "payment_id") != payment.payment_id:
-                    continue
-                if intent.status in ("succeeded", "requires_capture"):
-                    return intent.id
-                newest = newest or intent.id
-            if not listed.has_more:
-                break
-            listed = listed.next_page()
+        for intent in self._list(_INTENTS, {"created": window}):
+            if metadata(intent, "payment_id") != payment.payment_id:
+                continue
+            if intent["status"] in ("succeeded", "requires_capture"):
+                return str(intent["id"])
+            newest = newest or str(intent["id"])
         return newest
 
-    async def _charge(self, call: Callable[[], stripe.PaymentIntent]) -> ProviderIntent:
-        """Runs what may charge a card; the intent as it is now, also where the answer was saved long ago."""
+    async def _charge(self, path: str, key: str, params: Mapping[str, Any]) -> ProviderIntent:
+        """Runs what may charge a card; a decline is answered by the intent that it was about."""
         try:
-            intent = await self._move(call, _intent_refusal)
+            intent = await self._move(lambda: self._post(path, {**params, "expand": EXPANDED}, key), _intent_refusal)
         except stripe.CardError as error:
             declined = _declined_intent(error)
-            return _intent(await self._read(lambda: self._retrieve(declined)))
+            intent = await self._read(lambda: self._retrieve(declined))
         crash_point("payment.after_charge")
-        response = intent.last_response
-        if response is not None and response.headers.get("Idempotent-Replayed") == "true":
-            intent = await self._read(lambda: self._retrieve(intent.id))
-        return _intent(intent)
+        return read_intent(intent)
 
     async def _read(self, call: Callable[[], T]) -> T:
         """Runs what can be asked again at any time."""
@@ -238,6 +219,15 @@ class StripeProvider:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 
+def _session(api_base: str) -> requests.Session:
+    session = requests.Session()
+    # Left to itself it looks through the environment and for a .netrc on every call, a fifth of the call's cost.
+    session.trust_env = False
+    session.proxies.update(getproxies())
+    session.mount(api_base, HTTPAdapter(pool_maxsize=CONCURRENCY))
+    return session
+
+
 def _metadata(payment: Payment) -> dict[str, str]:
     return {
         "tenant_id": payment.tenant_id,
@@ -256,62 +246,6 @@ def _intent_id(payment: Payment) -> str:
     if payment.provider_intent_id is None:
         raise ValueError("The payment has no intent yet.")
     return payment.provider_intent_id
-
-
-def _intent(intent: stripe.PaymentIntent) -> ProviderIntent:
-    currency = intent.currency.upper()
-    captured, refunded, charge_id = intent.amount_received, 0, ""
-    fee: Money | None = None
-    charge = intent.latest_charge
-    if isinstance(charge, stripe.Charge):
-        charge_id = charge.id
-        if charge.captured:
-            released = charge.amount - charge.amount_captured
-            refunded = max(0, charge.amount_refunded - released)
-        moved = charge.balance_transaction
-        if isinstance(moved, stripe.BalanceTransaction):
-            fee = Money(moved.currency.upper(), moved.fee)
-    elif charge is not None:
-        charge_id = charge
-    error = intent.last_payment_error
-    return ProviderIntent(
-        intent_id=intent.id,
-        status=_STATUS[intent.status],
-        captured=Money(currency, captured),
-        refunded=Money(currency, refunded),
-        fee=fee,
-        last_error=(error.code or error.type or "") if error is not None else "",
-        charge_id=charge_id,
-        client_secret=intent.client_secret or "",
-    )
-
-
-def _refund(refund: stripe.Refund) -> ProviderRefund:
-    return ProviderRefund(
-        provider_refund_id=refund.id,
-        status=_REFUND_STATUS.get(refund.status or "", RefundStatus.PENDING),
-        amount=Money(refund.currency.upper(), refund.amount),
-        refund_id=_text(refund.metadata, "refund_id"),
-    )
-
-
-def _event(event: Mapping[str, Any]) -> ProviderEvent:
-    item = event["data"]["object"]
-    intent = item["id"] if item.get("object") == "payment_intent" else item.get("payment_intent")
-    payment_id = (item.get("metadata") or {}).get("payment_id", "")
-    return ProviderEvent(
-        event_id=str(event["id"]),
-        type=str(event["type"]),
-        object_id=str(item.get("id", "")),
-        intent_id=intent if isinstance(intent, str) else "",
-        payment_id=payment_id if isinstance(payment_id, str) and is_id("pay", payment_id) else "",
-        create_time=datetime.fromtimestamp(event["created"], UTC),
-    )
-
-
-def _text(metadata: Any, key: str) -> str:
-    value = getattr(metadata, key, None) if metadata is not None else None
-    return value if isinstance(value, str) else ""
 
 
 def _declined_intent(error: stripe.CardError) -> str:
