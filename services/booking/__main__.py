@@ -17,7 +17,6 @@ from services.booking.consumers import payment_consumer
 from services.booking.ports import Ports
 from services.booking.store import METADATA, StoredBookings
 from services.booking.workers import SagaWorker
-from services.chassis.crash import crash_point
 from services.chassis.retention import Retention
 from services.chassis.rpc import context
 from services.chassis.service import Built, Foundation, ServiceSpec, run
@@ -48,7 +47,6 @@ def connect(config: BookingConfig, foundation: Foundation, wake: Callable[[], No
         patience=CallPatience(),
         times=config.times,
         wake=wake,
-        crash_point=crash_point,
     )
 
 

@@ -187,10 +187,6 @@ class Times:
     lease: timedelta = timedelta(seconds=15)  # as long as the longest call
 
 
-def _unarmed(_name: str) -> None:
-    """Go on: no fault test runs."""
-
-
 def _nobody() -> None:
     """Nobody to wake."""
 
@@ -206,4 +202,3 @@ class Ports:
     patience: Patience
     times: Times
     wake: Callable[[], None] = _nobody  # tells the worker that there is something to do
-    crash_point: Callable[[str], None] = _unarmed

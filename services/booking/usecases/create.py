@@ -19,6 +19,7 @@ from services.booking.domain import (
 from services.booking.ports import Ports, Stale
 from services.booking.usecases.read import View, view
 from services.booking.usecases.saga import Saga, backoff, lease_from
+from services.chassis.crash import crash_point
 from services.chassis.errors import DependencyUnavailable, IdempotencyInProgress, NotFound
 from services.chassis.idempotency.key import IdempotencyKey
 from services.chassis.principal import Principal
@@ -56,7 +57,7 @@ async def create_booking(ports: Ports, caller: Principal, command: CreateBooking
     first_id = await ports.bookings.add(booking, key)
     if first_id != booking.booking_id:
         return await _again(ports, caller, first_id)
-    ports.crash_point("booking.after_claim")
+    crash_point("booking.after_claim")
     return await _carry_on(ports, caller, booking)
 
 

@@ -24,6 +24,7 @@ from services.booking.domain import (
     Step,
 )
 from services.booking.ports import AmountRefused, Mandate, Ports, Stale
+from services.chassis.crash import crash_point
 from services.chassis.errors import (
     DeadlineExceeded,
     DeadlineTooShort,
@@ -142,7 +143,7 @@ async def _hold(saga: Saga, ports: Ports) -> None:
     except _HOLD_REFUSALS as refusal:
         await saga.save(booking.failed(Failure(refusal.reason, refusal.metadata), ports.clock.now()))
         return
-    ports.crash_point("booking.after_hold")
+    crash_point("booking.after_hold")
     now = ports.clock.now()
     if len({item.vendor_id for item in held.items}) > 1:
         undoing = booking.undoing(Failure(ItemsIncompatible.reason), now, lease_from(ports, now), step=Step.RELEASE)
@@ -165,7 +166,7 @@ async def _pay(saga: Saga, ports: Ports) -> None:
         failure = _payment_failure(booking, refusal)
         await saga.save(booking.undoing(failure, now, lease_from(ports, now), step=Step.STOP_PAYMENT))
         return
-    ports.crash_point("booking.after_payment")
+    crash_point("booking.after_payment")
     saga.client_secret = charge.client_secret
     now = ports.clock.now()
     heard = booking.heard(charge, now)
@@ -195,7 +196,7 @@ async def _sell(saga: Saga, ports: Ports, paid: Booking) -> None:
         now = ports.clock.now()
         await saga.save(paid.hold_lost(now, lease_from(ports, now)))
         return
-    ports.crash_point("booking.after_post")
+    crash_point("booking.after_post")
     await saga.save(paid.confirmed(ports.clock.now()))
 
 
@@ -258,7 +259,7 @@ async def _refund(saga: Saga, ports: Ports) -> None:
     if booking.refund is None:
         raise AssertionError("A refund is taken only where one is due.")
     charge = await ports.payments.refund(saga.mandate, booking.refund_step, booking.refund, booking.refund_reason)
-    ports.crash_point("booking.after_refund")
+    crash_point("booking.after_refund")
     now = ports.clock.now()
     if charge is None:
         await saga.save(booking.refund_refused(now))

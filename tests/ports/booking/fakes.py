@@ -198,6 +198,7 @@ class FakeInventory:
         self.policy = Policy.FLEXIBLE
         self.holds: dict[tuple[str, str], FakeHold] = {}
         self.calls: list[str] = []
+        self.trouble: dict[str, BaseException] = {}  # what the next such call meets
         self._turn = turn
 
     async def place(self, mandate: Mandate, step: str, order: Order, ttl: timedelta) -> Held:
@@ -249,6 +250,8 @@ class FakeInventory:
         return hold.status == "POSTED" or (hold.status == "HELD" and self.clock.now() < hold.expire_time)
 
     async def _begin(self, call: str) -> None:
+        if call in self.trouble:
+            raise self.trouble.pop(call)
         self.calls.append(call)
         await self._turn()
 
@@ -275,6 +278,7 @@ class FakePayments:
         self.intents: dict[str, FakeIntent] = {}
         self.events: list[tuple[str, Charge, News]] = []
         self.calls: list[str] = []
+        self.trouble: dict[str, BaseException] = {}  # what the next such call meets
         self.refuses_refunds = False
         self._turn = turn
 
@@ -382,6 +386,8 @@ class FakePayments:
         self.events.append((booking_id, _charge(intent), news))
 
     async def _begin(self, call: str) -> None:
+        if call in self.trouble:
+            raise self.trouble.pop(call)
         self.calls.append(call)
         await self._turn()
 

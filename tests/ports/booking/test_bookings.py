@@ -172,7 +172,7 @@ async def test_a_stale_change_is_refused_and_changes_nothing(bookings: Bookings)
     newer = await bookings.save(booking, held(booking))
     for taken in ({}, {"key": key("a")}, {"news": News("evt_1", "t")}):
         with pytest.raises(Stale):
-            await bookings.save(booking, booking.expiring(START, LEASE), **taken)  # type: ignore[arg-type]  # of two kinds
+            await bookings.save(booking, booking.expiring(START, LEASE), **taken)
     assert await found(bookings, booking) == newer
     assert await bookings.first_use(key("a")) is None
     await bookings.take_note(TENANT, News("evt_1", "t"))
@@ -260,7 +260,7 @@ async def test_what_has_ended_is_never_due(bookings: Bookings) -> None:
 
 
 async def test_lists_are_walked_newest_first(bookings: Bookings) -> None:
-    ids = []
+    ids: list[str] = []
     for number in range(5):
         booking = replace(asked(), booking_id=new_id("bkg", at=START + timedelta(seconds=number), shard=7))
         await bookings.add(booking, None)
