@@ -21,6 +21,11 @@ from infra.local.topology import ROOT, Service
 
 DEMO = ROOT / "infra" / "local" / "demo.toml"
 # Everything a service may use while it serves; it outlives each of them, but a first start should find them there.
+# What payment acts on: a real endpoint would be subscribed to these as well.
+_STRIPE_EVENTS = (
+    "payment_intent.amount_capturable_updated,payment_intent.canceled,payment_intent.payment_failed,"
+    "payment_intent.requires_action,payment_intent.succeeded,refund.*,charge.refunded"
+)
 _SURROUNDINGS = ("postgres", "redis", "kafka", "stripe", "mail")
 
 
@@ -155,7 +160,7 @@ def _stripe(stack: Stack) -> Part:
             "--webhook-secret",
             secrets[STRIPE_WEBHOOK_SECRET],
         ]
-        line += ["--webhook-url", stack.webhook_url, "--data-dir", str(data)]
+        line += ["--webhook-url", stack.webhook_url, "--webhook-events", _STRIPE_EVENTS, "--data-dir", str(data)]
         return Run(launch.wrap(line), stack.python_environment())
 
     own = "stripe" not in stack.settings.outside

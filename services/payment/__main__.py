@@ -30,6 +30,7 @@ def connect(config: PaymentConfig, foundation: Foundation) -> Ports:
             config.stripe_api_key,
             config.stripe_api_base,
             tuple(secret.strip() for secret in config.stripe_webhook_secret.split(",")),
+            foundation.clock,
         ),
         events=StoredProviderEvents(foundation.worker_database),
         clock=foundation.clock,

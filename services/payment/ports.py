@@ -54,6 +54,10 @@ class Payments(Protocol):
         """Remembers that the booking is over, also when it has no payment yet; answers its payments."""
         ...
 
+    async def reopen_booking(self, tenant_id: str, booking_id: str) -> None:
+        """Forgets that the booking was over: it turned out to be paid."""
+        ...
+
     async def save(self, change: Change) -> Saved:
         """Stores a change, provided that nobody else changed the payment since it was read."""
         ...

@@ -87,6 +87,11 @@ class StoredPayments:
             await connection.execute(update(payments).where(still_open).values(check_time=at + FIRST_CHECK))
             return await _select(connection, payments.c.booking_id == booking_id)
 
+    async def reopen_booking(self, tenant_id: str, booking_id: str) -> None:
+        goes_on = update(booking_payments).where(booking_payments.c.booking_id == booking_id).values(cancel_time=None)
+        async with self._database.transaction(tenant_id) as connection:
+            await connection.execute(goes_on)
+
     async def save(self, change: Change) -> Saved:
         payment = change.payment
         traceparent = self._traceparent() if change.facts else ""

@@ -109,7 +109,7 @@ async def attempt_payment(ports: Ports, caller: Principal, booking_id: str, atte
 async def get_charge(ports: Ports, caller: Principal, booking_id: str, *, refresh: bool) -> Charge:
     """The booking's payment with its client secret."""
     payment = _latest(await ports.payments.of_booking(caller.tenant_id, booking_id))
-    if refresh and payment.status is not Status.CANCELLED:
+    if refresh and payment.status not in FINAL:
         if _is_unknown(payment):
             payment = await sync(ports, payment)
         else:
@@ -118,10 +118,13 @@ async def get_charge(ports: Ports, caller: Principal, booking_id: str, *, refres
 
 
 async def cancel_payment(ports: Ports, caller: Principal, booking_id: str) -> Charge:
-    """Cancels what is open of the booking's payments, now and in future; answers a captured one if there is one."""
+    """Cancels what is open of a booking's payments, and what comes late; answers a captured one if there is one."""
     payments = await ports.payments.cancel_booking(caller.tenant_id, booking_id, ports.clock.now())
     cancelled = [await cancel_open(ports, payment) for payment in payments]
     paid = [payment for payment in cancelled if payment.status is Status.SUCCEEDED]
+    if paid:
+        # The booking goes on after all, and may have more to pay one day.
+        await ports.payments.reopen_booking(caller.tenant_id, booking_id)
     return Charge((paid or cancelled)[-1]) if cancelled else Charge(None)
 
 

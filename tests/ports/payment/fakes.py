@@ -83,6 +83,9 @@ class FakePayments:
         self.over.setdefault((tenant_id, booking_id), at)
         return await self.of_booking(tenant_id, booking_id)
 
+    async def reopen_booking(self, tenant_id: str, booking_id: str) -> None:
+        self.over.pop((tenant_id, booking_id), None)
+
     async def save(self, change: Change) -> Saved:
         if self.before_save:
             await self.save(self.before_save.popleft())

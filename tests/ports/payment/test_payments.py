@@ -145,6 +145,13 @@ async def test_a_cancelled_booking_starts_nothing(payments: Payments) -> None:
     assert late.status is Status.CANCELLED
 
 
+async def test_a_booking_that_goes_on_starts_payments_again(payments: Payments) -> None:
+    booking = booking_id()
+    await payments.cancel_booking(TENANT, booking, NOW)
+    await payments.reopen_booking(TENANT, booking)
+    assert (await payments.start(new_payment(booking))).status is Status.PROCESSING
+
+
 async def test_a_cancellation_is_seen_by_those_under_way(payments: Payments) -> None:
     payment = await payments.start(new_payment())
     found = await payments.cancel_booking(TENANT, payment.booking_id, NOW)

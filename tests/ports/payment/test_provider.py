@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -16,6 +16,7 @@ from infra.doubles.stripe.account import Account
 from infra.doubles.stripe.faults import Fault
 from infra.doubles.stripe.server import Options, serving
 from infra.doubles.stripe.webhooks import signature
+from services.chassis.clock import SystemClock
 from services.chassis.errors import DependencyUnavailable
 from services.chassis.ids import new_id
 from services.chassis.money import Money
@@ -54,7 +55,9 @@ async def double() -> AsyncIterator[Account]:
 
 
 def stripe_provider(account: Account) -> StripeProvider:
-    return StripeProvider("sk_test_1", account.public_url, ("whsec_old", SECRET), timeout_seconds=1, retries=0)
+    return StripeProvider(
+        "sk_test_1", account.public_url, ("whsec_old", SECRET), SystemClock(), timeout_seconds=1, retries=0
+    )
 
 
 @pytest.fixture(params=["fake", "stripe"])
@@ -224,7 +227,7 @@ async def test_a_provider_that_is_busy_is_asked_again_later(double: Account, mod
 
 
 async def test_the_sdk_retries_by_the_same_key(double: Account) -> None:
-    provider = StripeProvider("sk_test_1", double.public_url, (SECRET,), timeout_seconds=1, retries=1)
+    provider = StripeProvider("sk_test_1", double.public_url, (SECRET,), SystemClock(), timeout_seconds=1, retries=1)
     double.faults.add(Fault("calls", "timeout", seconds=2))
     payment = new_payment()
     assert (await provider.create(payment, "pm_card_visa")).status is Status.SUCCEEDED
@@ -233,10 +236,10 @@ async def test_the_sdk_retries_by_the_same_key(double: Account) -> None:
 
 
 async def test_a_wrong_key_or_an_absent_provider_is_out(double: Account) -> None:
-    wrong = StripeProvider("sk_test_2", double.public_url, (SECRET,), retries=0)
+    wrong = StripeProvider("sk_test_2", double.public_url, (SECRET,), SystemClock(), retries=0)
     with pytest.raises(DependencyUnavailable):
         await wrong.create(new_payment(), "pm_card_visa")
-    absent = StripeProvider("sk_test_1", "http://127.0.0.1:9", (SECRET,), retries=0)
+    absent = StripeProvider("sk_test_1", "http://127.0.0.1:9", (SECRET,), SystemClock(), retries=0)
     with pytest.raises(DependencyUnavailable):
         await absent.fetch(new_payment())
 
@@ -252,6 +255,26 @@ async def test_the_metadata_names_what_is_paid(double: Account) -> None:
     }
 
 
+@pytest.mark.parametrize("ahead", [timedelta(days=400), timedelta(days=-400)])
+async def test_an_intent_is_found_by_a_clock_that_shows_another_year(double: Account, ahead: timedelta) -> None:
+    clock = SystemClock(ahead)
+    provider = StripeProvider("sk_test_1", double.public_url, (SECRET,), clock, timeout_seconds=1, retries=0)
+    payment = replace(new_payment(), create_time=clock.now(), attempt_time=clock.now())
+    intent = await provider.create(payment, "pm_card_visa")
+    assert await provider.fetch(payment) == intent
+
+
+async def test_what_was_not_looked_through_is_not_taken_for_nothing(
+    double: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = stripe_provider(double)
+    await asyncio.gather(*(provider.create(new_payment(), "") for _ in range(3)))
+    monkeypatch.setattr("services.payment.clients.stripe.PAGE", 1)
+    monkeypatch.setattr("services.payment.clients.stripe.MAX_PAGES", 2)
+    with pytest.raises(DependencyUnavailable):
+        await provider.fetch(new_payment())
+
+
 async def test_an_intent_is_found_among_many(double: Account) -> None:
     provider, wanted = stripe_provider(double), new_payment()
     intent = await provider.create(wanted, "pm_card_visa")
@@ -260,7 +283,7 @@ async def test_an_intent_is_found_among_many(double: Account) -> None:
 
 
 def test_webhooks_are_verified_and_told_apart() -> None:
-    provider = StripeProvider("sk_test_1", "http://127.0.0.1:9", ("whsec_old", SECRET))
+    provider = StripeProvider("sk_test_1", "http://127.0.0.1:9", ("whsec_old", SECRET), SystemClock())
     payment_id = new_id("pay", at=datetime.now(UTC))
     item = {"id": "pi_1", "object": "payment_intent", "metadata": {"payment_id": payment_id}}
     event = {

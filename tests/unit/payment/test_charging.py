@@ -221,6 +221,9 @@ async def test_a_paid_payment_is_answered_as_paid(world: World) -> None:
     assert answered is not None
     assert answered.status is Status.SUCCEEDED
     assert facts(world) == ["PaymentSucceeded"]
+    change, _ = await start(world, step="change-1")
+    assert change is not None
+    assert change.status is Status.SUCCEEDED, "a booking that turned out to be paid goes on"
 
 
 async def test_an_open_payment_is_cancelled_once(world: World) -> None:
