@@ -17,10 +17,9 @@ import grpc
 import pytest
 
 from infra.local import client, control, pki, topology
-from infra.local import settings as local_settings
 from infra.local.instance import Instance
 from infra.local.part import State
-from infra.local.stack import Stack
+from infra.local.stack import Stack, attach
 
 POLL_SECONDS = 0.05
 
@@ -217,16 +216,7 @@ def start_mesh(directory: Path, environment: Mapping[str, str] | None = None) ->
             status = client.wait_until_serving(instance, supervisor, told.append)
         except client.StartError as error:
             raise MeshError(f"{error}\n" + "\n".join(told)) from None
-        mesh = topology.read()
-        stack = Stack(
-            topology=mesh,
-            settings=local_settings.read(chosen, mesh),
-            instance=instance,
-            ports=status["ports"],
-            secrets=instance.secrets(mesh, chosen),
-            environment=chosen,
-        )
-        yield Mesh(instance, stack)
+        yield Mesh(instance, attach(instance, topology.read(), chosen, status["ports"]))
     finally:
         with suppress(client.StartError):
             client.stop(instance)

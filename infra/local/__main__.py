@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
 
-from infra.local import client, control, report, settings, topology
+from infra.local import client, control, report, settings, stack, topology
 from infra.local.instance import AlreadyRunningError, Instance, named
 
 
@@ -32,6 +33,10 @@ def main() -> int:
                 shown = control.ask(instance.control, order="status")
                 urls = " ".join(f"--{name} {shown[name]['url']}" for name in ("gateway", "mail", "stripe"))
                 say(f"{urls} --stripe-key {shown['stripe']['publishable_key']}")
+            case "audit-env":
+                ports = control.ask(instance.control, order="status")["ports"]
+                attached = stack.attach(instance, topology.read(), os.environ, ports)
+                say(json.dumps(attached.audit_environment()))
             case "logs":
                 with contextlib.suppress(KeyboardInterrupt):
                     client.follow(instance, given.part or None, say)
@@ -95,6 +100,7 @@ def _arguments() -> argparse.Namespace:
     orders.add_parser("down", help="stop everything")
     orders.add_parser("status", help="what runs").add_argument("--format", choices=["table", "json"], default="table")
     orders.add_parser("urls", help="the addresses, as arguments of the demo")
+    orders.add_parser("audit-env", help="the auditor's environment, as JSON; it carries secrets")
     orders.add_parser("logs", help="follow the logs").add_argument("part", nargs="?")
     orders.add_parser("supervise", help="(internal) the process that stays").add_argument(
         "--fresh", action="store_true"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra.local import pki, postgres
+from infra.local import pki, postgres, settings
 from infra.local.instance import REDIS_PASSWORD, STRIPE_API_KEY, Instance
 from infra.local.settings import Settings
 from infra.local.topology import ROOT, Service, Topology
@@ -135,6 +135,18 @@ class Stack:
         """One role's URL in one database; the role's password is the stack's own."""
         return self.server.url(role, self.secrets[role], database)
 
+    def audit_environment(self) -> dict[str, str]:
+        """What the auditor needs: every database by its own read-only role, and the provider."""
+        urls = {
+            f"BERTH_AUDIT_{name.upper()}_URL": self.database_url(postgres.AUDITOR, service.database)
+            for name, service in self.topology.services.items()
+        }
+        return {
+            **urls,
+            STRIPE_API_KEY: self.secrets[STRIPE_API_KEY],
+            "BERTH_STRIPE_API_BASE": self.stripe_url,
+        }
+
     def service_environment(self, service: Service, worker: int = 0) -> dict[str, str]:
         """The environment of one service process that serves."""
         name, own = worker_name(service, worker), pki.pair(self.instance.tls, service.name)
@@ -170,3 +182,15 @@ class Stack:
     def _places(self) -> dict[str, str]:
         host, _, port = self.smtp.rpartition(":")
         return {"stripe_url": self.stripe_url, "smtp_host": host, "smtp_port": port, "gateway_url": self.gateway_url}
+
+
+def attach(instance: Instance, topology: Topology, environment: Mapping[str, str], ports: Mapping[str, int]) -> Stack:
+    """The plan of a stack that is already up, as whoever talks to it needs it."""
+    return Stack(
+        topology=topology,
+        settings=settings.read(environment, topology),
+        instance=instance,
+        ports=ports,
+        secrets=instance.secrets(topology, environment),
+        environment=environment,
+    )
