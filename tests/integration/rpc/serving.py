@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 from prometheus_client import CollectorRegistry
 
 from infra.local import pki
+from infra.local.topology import read
 from services.chassis.clock import SystemClock
 from services.chassis.config import Address, Peers, ServiceConfig
 from services.chassis.errors import TenantUnknown
@@ -30,7 +31,7 @@ from services.chassis.telemetry.metrics import RpcMetrics
 from services.chassis.tokens.keys import Jwk, KeySet
 from services.chassis.tokens.verify import TokenVerifier
 
-NAMES = ("auth", "inventory", "booking", "payment", "notification", "gateway", "operator")
+NAMES = (*read().services, "gateway", "operator")
 NOW = dt.datetime.now(dt.UTC)
 TENANT = new_id("ten", at=NOW)
 OTHER_TENANT = new_id("ten", at=NOW)
@@ -147,7 +148,7 @@ async def healthy() -> bool:
 def serve(config: Callable[..., ServiceConfig]) -> Serve:
     @asynccontextmanager
     async def running(
-        *adders: Callable[[Any, Any], None],
+        *adders: Callable[[Any, Any], None] | Registration,
         name: str = "auth",
         most: int = MAX_CONCURRENT_CALLS,
         check: Callable[[], Awaitable[bool]] = healthy,
@@ -163,7 +164,7 @@ def serve(config: Callable[..., ServiceConfig]) -> Serve:
             max_concurrent_calls=most,
             strict=True,
         )
-        registrations: list[Registration] = [(add, scripted) for add in adders]
+        registrations = [adder if isinstance(adder, tuple) else (adder, scripted) for adder in adders]
         health = Health(check, interval=0.05)
         server = Server(mine, registrations, wiring, health)
         await server.start()

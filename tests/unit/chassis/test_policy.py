@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from infra.local.topology import read
 from services.chassis.rpc.policy import KeyUse, PolicyMissing, policy_of, reasons_of, require_policies
 from services.chassis.rpc.service_config import methods_of
 
-SERVICES = ("auth", "inventory", "booking", "payment", "notification")
+SERVICES = tuple(read().services)
 METHODS = [method for service in SERVICES for method in methods_of(service)]
 
 
