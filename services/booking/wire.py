@@ -225,7 +225,7 @@ def history(transitions: Iterable[Transition]) -> service.GetBookingHistoryRespo
     return service.GetBookingHistoryResponse(
         transitions=[
             service.BookingTransition(
-                from_status=_STATUSES[found.from_status] if found.from_status else messages.Booking.STATUS_UNSPECIFIED,
+                from_status=_STATUSES[found.from_status] if found.from_status else None,
                 to_status=_STATUSES[found.to_status],
                 time=_timestamp(found.time),
                 actor=found.actor,
@@ -311,16 +311,16 @@ def _show_first_item(booking: Booking, answer: messages.Booking) -> None:
     answer.quantity = first.quantity
 
 
-def _refund_status(booking: Booking) -> payment_pb2.Refund.Status.ValueType:
-    return _REFUND_STATUSES[booking.refund_status] if booking.refund_status else payment_pb2.Refund.STATUS_UNSPECIFIED
+def _refund_status(booking: Booking) -> payment_pb2.Refund.Status.ValueType | None:
+    return _REFUND_STATUSES[booking.refund_status] if booking.refund_status else None
 
 
-def _payment_status(booking: Booking) -> payment_pb2.Payment.Status.ValueType:
+def _payment_status(booking: Booking) -> payment_pb2.Payment.Status.ValueType | None:
     if booking.payment_status is not None:
         return _PAYMENT_STATUSES[booking.payment_status]
     # Being begun: nobody has answered yet.
     pending = booking.status is Status.PENDING
-    return payment_pb2.Payment.PROCESSING if pending else payment_pb2.Payment.STATUS_UNSPECIFIED
+    return payment_pb2.Payment.PROCESSING if pending else None
 
 
 def _priced_message(sold: PricedItem) -> item_pb2.PricedItem:

@@ -114,7 +114,7 @@ class Booking(_message.Message):
     confirmation_code: _builtins.str
     """What the guest shows at the door."""
     payment_status: _payment_pb2.Payment.Status.ValueType
-    """The payment's status in one word, as lists show it."""
+    """The payment's status in one word, as lists show it; absent where none was begun."""
     refund_status: _payment_pb2.Refund.Status.ValueType
     """Where that refund stands; absent before a cancellation that gives something back."""
     cancel_reason: _builtins.str
@@ -124,7 +124,7 @@ class Booking(_message.Message):
     etag: _builtins.str
     """Version, for cancel and change."""
     cancellation_policy: _resource_pb2.Resource.CancellationPolicy.ValueType
-    """What a cancellation costs, as sold."""
+    """What a cancellation costs, as sold; absent until inventory has priced it."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the first item begins: check-in of a stay, start of an appointment."""
@@ -192,9 +192,9 @@ class Booking(_message.Message):
         confirmation_code: _builtins.str = ...,
         user_details: Global___UserDetails | None = ...,
         payment: Global___BookingPayment | None = ...,
-        payment_status: _payment_pb2.Payment.Status.ValueType = ...,
+        payment_status: _payment_pb2.Payment.Status.ValueType | None = ...,
         refund_amount: _money_pb2.Money | None = ...,
-        refund_status: _payment_pb2.Refund.Status.ValueType = ...,
+        refund_status: _payment_pb2.Refund.Status.ValueType | None = ...,
         cancel_reason: _builtins.str = ...,
         failure_reason: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
@@ -203,13 +203,24 @@ class Booking(_message.Message):
         cancel_time: _timestamp_pb2.Timestamp | None = ...,
         payment_due_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
-        cancellation_policy: _resource_pb2.Resource.CancellationPolicy.ValueType = ...,
+        cancellation_policy: _resource_pb2.Resource.CancellationPolicy.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_time", b"cancel_time", "confirm_time", b"confirm_time", "create_time", b"create_time", "end_time", b"end_time", "payment", b"payment", "payment_due_time", b"payment_due_time", "refund_amount", b"refund_amount", "start_time", b"start_time", "total_price", b"total_price", "update_time", b"update_time", "user_details", b"user_details"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cancellation_policy", b"_cancellation_policy", "_payment_status", b"_payment_status", "_refund_status", b"_refund_status", "cancel_time", b"cancel_time", "cancellation_policy", b"cancellation_policy", "confirm_time", b"confirm_time", "create_time", b"create_time", "end_time", b"end_time", "payment", b"payment", "payment_due_time", b"payment_due_time", "payment_status", b"payment_status", "refund_amount", b"refund_amount", "refund_status", b"refund_status", "start_time", b"start_time", "total_price", b"total_price", "update_time", b"update_time", "user_details", b"user_details"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["booking_id", b"booking_id", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "cancellation_policy", b"cancellation_policy", "confirm_time", b"confirm_time", "confirmation_code", b"confirmation_code", "create_time", b"create_time", "end_date", b"end_date", "end_time", b"end_time", "etag", b"etag", "failure_reason", b"failure_reason", "items", b"items", "payment", b"payment", "payment_due_time", b"payment_due_time", "payment_status", b"payment_status", "quantity", b"quantity", "refund_amount", b"refund_amount", "refund_status", b"refund_status", "resource_id", b"resource_id", "resource_name", b"resource_name", "start_date", b"start_date", "start_time", b"start_time", "status", b"status", "total_price", b"total_price", "update_time", b"update_time", "user_details", b"user_details", "user_id", b"user_id", "vendor_id", b"vendor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancellation_policy", b"_cancellation_policy", "_payment_status", b"_payment_status", "_refund_status", b"_refund_status", "booking_id", b"booking_id", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "cancellation_policy", b"cancellation_policy", "confirm_time", b"confirm_time", "confirmation_code", b"confirmation_code", "create_time", b"create_time", "end_date", b"end_date", "end_time", b"end_time", "etag", b"etag", "failure_reason", b"failure_reason", "items", b"items", "payment", b"payment", "payment_due_time", b"payment_due_time", "payment_status", b"payment_status", "quantity", b"quantity", "refund_amount", b"refund_amount", "refund_status", b"refund_status", "resource_id", b"resource_id", "resource_name", b"resource_name", "start_date", b"start_date", "start_time", b"start_time", "status", b"status", "total_price", b"total_price", "update_time", b"update_time", "user_details", b"user_details", "user_id", b"user_id", "vendor_id", b"vendor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cancellation_policy: _TypeAlias = _typing.Literal["cancellation_policy"]  # noqa: Y015
+    _WhichOneofArgType__cancellation_policy: _TypeAlias = _typing.Literal["_cancellation_policy", b"_cancellation_policy"]  # noqa: Y015
+    _WhichOneofReturnType__payment_status: _TypeAlias = _typing.Literal["payment_status"]  # noqa: Y015
+    _WhichOneofArgType__payment_status: _TypeAlias = _typing.Literal["_payment_status", b"_payment_status"]  # noqa: Y015
+    _WhichOneofReturnType__refund_status: _TypeAlias = _typing.Literal["refund_status"]  # noqa: Y015
+    _WhichOneofArgType__refund_status: _TypeAlias = _typing.Literal["_refund_status", b"_refund_status"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cancellation_policy) -> _WhichOneofReturnType__cancellation_policy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__payment_status) -> _WhichOneofReturnType__payment_status | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__refund_status) -> _WhichOneofReturnType__refund_status | None: ...
 
 Global___Booking: _TypeAlias = Booking  # noqa: Y015
 
@@ -262,7 +273,7 @@ class BookingPayment(_message.Message):
     client_secret: _builtins.str
     """Lets the client finish a PENDING booking's payment; only for its payer, empty once nothing is left to do."""
     status: _payment_pb2.Payment.Status.ValueType
-    """Where the payment stands."""
+    """Where the payment stands; absent where none was begun."""
     last_error: _builtins.str
     """The provider's word on the last attempt that failed, e.g. `card_declined`."""
     def __init__(
@@ -270,13 +281,15 @@ class BookingPayment(_message.Message):
         *,
         payment_id: _builtins.str = ...,
         client_secret: _builtins.str = ...,
-        status: _payment_pb2.Payment.Status.ValueType = ...,
+        status: _payment_pb2.Payment.Status.ValueType | None = ...,
         last_error: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_secret", b"client_secret", "last_error", b"last_error", "payment_id", b"payment_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "client_secret", b"client_secret", "last_error", b"last_error", "payment_id", b"payment_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+    _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
 
 Global___BookingPayment: _TypeAlias = BookingPayment  # noqa: Y015

@@ -348,7 +348,7 @@ class BookingTransition(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     from_status: _booking_pb2.Booking.Status.ValueType
-    """Where it stood; STATUS_UNSPECIFIED for the first."""
+    """Where it stood; absent for the first."""
     to_status: _booking_pb2.Booking.Status.ValueType
     """Where it stands since."""
     actor: _builtins.str
@@ -362,17 +362,19 @@ class BookingTransition(_message.Message):
     def __init__(
         self,
         *,
-        from_status: _booking_pb2.Booking.Status.ValueType = ...,
+        from_status: _booking_pb2.Booking.Status.ValueType | None = ...,
         to_status: _booking_pb2.Booking.Status.ValueType = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         actor: _builtins.str = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_from_status", b"_from_status", "from_status", b"from_status", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "from_status", b"from_status", "reason", b"reason", "time", b"time", "to_status", b"to_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_status", b"_from_status", "actor", b"actor", "from_status", b"from_status", "reason", b"reason", "time", b"time", "to_status", b"to_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__from_status: _TypeAlias = _typing.Literal["from_status"]  # noqa: Y015
+    _WhichOneofArgType__from_status: _TypeAlias = _typing.Literal["_from_status", b"_from_status"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__from_status) -> _WhichOneofReturnType__from_status | None: ...
 
 Global___BookingTransition: _TypeAlias = BookingTransition  # noqa: Y015
 
