@@ -97,6 +97,25 @@ async def test_contracts_are_read_by_operators_only(serve: Serve, dial: Dial, pe
             assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
+@pytest.mark.parametrize(
+    ("symbol", "found"),
+    [
+        ("berth.auth.v1.KeyService", True),
+        ("berth.auth.v1.KeyService.GetJwks", True),
+        ("berth.auth.v1.Jwk", True),
+        ("berth.auth.v1.KeyService.Nothing.AtAll", False),
+        ("Nothing", False),
+        ("", False),
+    ],
+)
+async def test_a_symbol_is_found_by_its_name(serve: Serve, dial: Dial, symbol: str, found: bool) -> None:
+    async with serve(add_KeyServiceServicer_to_server) as running, dial(running, "operator") as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+        (answer,) = [answer async for answer in stub.ServerReflectionInfo(iter([request]))]
+    assert answer.HasField("file_descriptor_response") == found
+
+
 class Gate:
     """A handler that holds its calls until told."""
 
