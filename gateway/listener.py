@@ -32,7 +32,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation.v3 import (
     HeaderMutation as EarlyHeaderMutation,
 )
-from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
+from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 from envoy_data_plane.google.protobuf import Any, Struct
 
 from gateway import limits
@@ -53,6 +53,8 @@ NOT_FROM_OUTSIDE = (
     StringMatcher(prefix="x-envoy-"),
     StringMatcher(prefix="grpc-previous-rpc-attempts"),
     StringMatcher(suffix="-bin"),
+    # HTTP allows more letters in names than gRPC's metadata, which fails the whole call over one of them.
+    StringMatcher(safe_regex=RegexMatcher(regex=r".*[^a-z0-9_.:-].*")),
 )
 
 # gRPC answers 200 whatever it says; UNKNOWN is missing because Envoy reads a 201 as that.

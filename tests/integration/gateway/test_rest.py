@@ -97,6 +97,14 @@ def test_identity_headers_from_outside_are_dropped(rest: httpx.Client, script: S
     assert metadata["x-envoy-original-path"] == BOOKING
 
 
+def test_headers_that_grpc_cannot_carry_are_dropped(rest: httpx.Client, script: Script) -> None:
+    odd = {"x%y": "1", "x'y": "1", "~x": "1", "x!": "1", "x|y^z`": "1"}
+    assert rest.get(BOOKING, headers={**odd, "X-Kept.too-1": "1"}).status_code == 200
+    metadata = script.seen[-1].metadata
+    assert metadata["x-kept.too-1"] == "1"
+    assert not odd.keys() & metadata.keys()
+
+
 def test_a_webhooks_bytes_arrive_as_they_were_sent(rest: httpx.Client, script: Script) -> None:
     raw = b'{ "a" :1.0,\n\t"b":"\\u00e9"}  \n'
     headers = {"stripe-signature": "t=1,v1=x", "content-type": "application/json; charset=utf-8"}

@@ -87,3 +87,7 @@ def test_what_is_one() -> None:
 def test_what_is_no_id_has_no_shard(text: str) -> None:
     with pytest.raises(ValueError, match="not an id"):
         shard_of(text)
+
+
+def test_what_contracts_take_for_an_id_has_a_shard() -> None:
+    assert shard_of("hld_" + "z" * 26) == SHARDS - 1
