@@ -11,7 +11,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/generated/python
 LOCK_SUM := $(firstword $(shell sha256sum requirements/dev.lock))
 INSTALLED := .venv/installed-$(LOCK_SUM)
 
-.PHONY: help up down status logs demo gen tools check test test-fast test-faults bench audit new-service lock
+.PHONY: help up down status logs demo gen tools check test test-fast test-faults bench audit redrive new-service lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1|/' \
@@ -59,6 +59,9 @@ bench: $(INSTALLED)  ## measure bookings a second and milliseconds of CPU each, 
 
 audit: $(INSTALLED)  ## count violations of the invariants in the running mesh's databases
 	@$(PYTHON) -m scripts.audit $(ARGS)
+
+redrive: $(INSTALLED)  ## bring dead-lettered events back (TOPIC=berth.booking.v1 CONSUMER=notification)
+	@$(PYTHON) -m infra.local redrive --topic "$(TOPIC)" --consumer "$(CONSUMER)"
 
 new-service: $(INSTALLED)  ## make a service that starts, is healthy and passes check (NAME=receipt)
 	@$(PYTHON) -m scripts.new_service $(NAME)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
@@ -37,6 +38,12 @@ def main() -> int:
                 ports = control.ask(instance.control, order="status")["ports"]
                 attached = stack.attach(instance, topology.read(), os.environ, ports)
                 say(json.dumps(attached.audit_environment()))
+            case "redrive":
+                ports = control.ask(instance.control, order="status")["ports"]
+                attached = stack.attach(instance, topology.read(), os.environ, ports)
+                line = [sys.executable, "-m", "services.chassis.inbox.redrive"]
+                line += ["--bootstrap", attached.kafka, "--topic", given.topic, "--consumer", given.consumer]
+                return subprocess.run(line, check=False).returncode
             case "logs":
                 with contextlib.suppress(KeyboardInterrupt):
                     client.follow(instance, given.part or None, say)
@@ -101,6 +108,9 @@ def _arguments() -> argparse.Namespace:
     orders.add_parser("status", help="what runs").add_argument("--format", choices=["table", "json"], default="table")
     orders.add_parser("urls", help="the addresses, as arguments of the demo")
     orders.add_parser("audit-env", help="the auditor's environment, as JSON; it carries secrets")
+    redrive = orders.add_parser("redrive", help="bring a consumer's dead-lettered events back")
+    redrive.add_argument("--topic", required=True)
+    redrive.add_argument("--consumer", required=True)
     orders.add_parser("logs", help="follow the logs").add_argument("part", nargs="?")
     orders.add_parser("supervise", help="(internal) the process that stays").add_argument(
         "--fresh", action="store_true"
