@@ -153,6 +153,14 @@ class Around:
             await database.close()
         return resource_id
 
+    def end_holds(self, resource_id: str) -> None:
+        """Let the time of all of a resource's holds be over."""
+        with psycopg.connect(self.urls["inventory"].superuser) as connection:
+            of = "hold_id IN (SELECT hold_id FROM claims WHERE resource_id = %s)"
+            for table in ("holds", "claims"):
+                statement = f"UPDATE {table} SET expire_time = now() WHERE {of}"
+                connection.execute(statement.encode(), (resource_id,))
+
     def one(self, name: str, statement: str, *parameters: object) -> dict[str, Any]:
         """The first row of a service's database, as the auditor sees it."""
         with psycopg.connect(self.urls[name].auditor, row_factory=dict_row) as auditor:
