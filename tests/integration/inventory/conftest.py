@@ -7,7 +7,11 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from tests.databases import Urls
+from tests.integration.inventory.process import inventory
+from tests.integration.rpc.serving import certificates, channels, config, dial, serve
 from tests.ports.inventory.worlds import RealWorld
+
+__all__ = ["certificates", "channels", "config", "dial", "inventory", "serve", "world"]
 
 
 @pytest.fixture
