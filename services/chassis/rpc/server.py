@@ -152,6 +152,18 @@ class _Chains(AsyncServerInterceptor):
         self._ways = {name: _way(name, handler, wiring) for name, handler in handlers.items()}
         unknown = Method(Policy("unknown", "public", None, built_in=True), reasons_of("berth.type.v1"))
         self._unknown = compose(unknown, wiring, _unknown)
+        self._wrapped: dict[str, Any] = {}
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """What the package does, once a method instead of once a call: its wrapping depends on nothing else."""
+        name = handler_call_details.method
+        wrapped = self._wrapped.get(name)
+        if wrapped is None:
+            wrap: Any = super().intercept_service
+            wrapped = await wrap(continuation, handler_call_details)
+            if name in self._ways:  # strangers' names are not kept
+                self._wrapped[name] = wrapped
+        return wrapped
 
     async def intercept(
         self,

@@ -91,3 +91,4 @@ def set_up(service: str, level: str) -> None:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     # What is only kept for records that nobody prints costs on each one.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 - the documented way not to look for callers
