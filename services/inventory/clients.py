@@ -24,7 +24,7 @@ class RemoteDirectory:
     async def grant_vendor(self, tenant_id: str, user_id: str, vendor_id: str) -> None:
         """Make a person a vendor's owner; whatever keeps auth from it, it is asked again."""
         # Connecting waits until somebody needs it: a service that starts before auth knows it serves already.
-        stub: Any = self._channels.stub(DirectoryServiceStub, "auth", own_identity=True)
+        stub: Any = self._channels.stub(DirectoryServiceStub, "auth")
         left = context.remaining()
         seconds = GRANT_SECONDS if left is None else min(GRANT_SECONDS, left)
         with context.background("grant_vendor", tenant_id=tenant_id, on_behalf_of=user_id, seconds=seconds):

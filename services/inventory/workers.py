@@ -26,14 +26,14 @@ class Ticker:
         self._name = name
         self._seconds = seconds
         self._batch = batch
-        self._tick = tick
+        self.tick = tick
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; what is refused, because something is out, is made up for later."""
         while not stop.is_set():
             done = 0
             try:
-                done = await self._tick()
+                done = await self.tick()
             except Refusal as refusal:
                 logger.warning("tick refused", extra={"worker": self._name, "error": refusal.message})
             if done >= self._batch:

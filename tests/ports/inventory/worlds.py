@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -29,6 +30,10 @@ class World(Protocol):
         """Make every hold older: their times move back, the clock does not."""
         ...
 
+    def hasten_grants(self) -> None:
+        """Make every ownership that auth was not told of due now."""
+        ...
+
     def broken(self) -> list[object]:
         """What the counters and the holds disagree about."""
         ...
@@ -43,12 +48,13 @@ class FakeWorld:
 
     def age(self, by: timedelta) -> None:
         """Move every hold's times back."""
-        from dataclasses import replace
-
         for kept in self.store.memory(self.tenant_id).holds.values():
             kept.hold = replace(
                 kept.hold, create_time=kept.hold.create_time - by, expire_time=kept.hold.expire_time - by
             )
+
+    def hasten_grants(self) -> None:
+        """They always are."""
 
     def broken(self) -> list[object]:
         """Nothing is counted twice here."""
@@ -95,6 +101,11 @@ class RealWorld:
             connection.execute(
                 "UPDATE claims SET expire_time = expire_time - %(by)s WHERE tenant_id = %(tenant)s", names
             )
+
+    def hasten_grants(self) -> None:
+        """Move their times back."""
+        with psycopg.connect(self.urls.superuser) as connection:
+            connection.execute("UPDATE vendors SET grant_due = grant_due - interval '1 hour'")
 
     def broken(self) -> list[object]:
         """Cells whose counters differ from their claims, and claims that nobody should have."""
