@@ -56,7 +56,7 @@ class RemoteInventory:
         try:
             hold = await self._stub.PlaceBookingHold(request)
         except RemoteError as error:
-            raise _hold_refusal(error) from error
+            raise _hold_refusal(error, order) from error
         return Held(tuple(wire.priced_item(item) for item in hold.items), wire.money(hold.total))
 
     async def post(self, mandate: Mandate, step: str) -> None:
@@ -147,7 +147,7 @@ def _translated() -> Iterator[None]:
         raise refusal_of(error) or error from error
 
 
-def _hold_refusal(error: RemoteError) -> Refusal | RemoteError:
+def _hold_refusal(error: RemoteError, order: Order) -> Refusal | RemoteError:
     match error.reason:
         case "UNITS_TAKEN":
             return SlotTaken(**_metadata(error))
@@ -155,10 +155,10 @@ def _hold_refusal(error: RemoteError) -> Refusal | RemoteError:
             return NotBookable(error.message, **_metadata(error))
         case "QUOTE_INVALID":
             return QuoteInvalid()
-        case "HOLD_ENDED":
-            return HoldEnded()
-        case "NOT_FOUND":
+        case "NOT_FOUND" if not order.hold_id:
             return NotFound(resource="resource")
+        case "HOLD_ENDED" | "NOT_FOUND":
+            return HoldEnded()
         case "INVALID_FIELD" if any(at.field == "items" for at in error.violations):
             return ItemsIncompatible()
         case "INVALID_FIELD" if error.code is grpc.StatusCode.INVALID_ARGUMENT:

@@ -2,6 +2,7 @@
 
 from services.booking.domain.booking import (
     BOOK_STEP,
+    CANCEL_STEP,
     LATE_STEP,
     Booking,
     Ending,
@@ -29,6 +30,7 @@ from services.booking.domain.transitions import TRANSITIONS, Status, Transition
 
 __all__ = [
     "BOOK_STEP",
+    "CANCEL_STEP",
     "EVERYTHING",
     "LATE_STEP",
     "TRANSITIONS",

@@ -198,7 +198,7 @@ async def test_bad_fields_are_named(around: Around, cara: Customer, change: dict
     ("request_", "reason"),
     [
         (service.CreateBookingRequest(quote_id=new_id("quo", at=dt.datetime.now(dt.UTC))), "QUOTE_INVALID"),
-        (service.CreateBookingRequest(hold_id=new_id("hld", at=dt.datetime.now(dt.UTC))), "NOT_FOUND"),
+        (service.CreateBookingRequest(hold_id=new_id("hld", at=dt.datetime.now(dt.UTC))), "HOLD_ENDED"),
         (
             service.CreateBookingRequest(
                 items=[

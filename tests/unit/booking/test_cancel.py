@@ -204,3 +204,7 @@ async def test_strangers_find_nothing_to_cancel() -> None:
     support = replace(ADMIN, permissions=frozenset({"bookings.read_all"}))
     with pytest.raises(PermissionDenied):
         await cancel_booking(world.ports, support, CancelBooking(booking_id), None)
+    world.clock.advance(timedelta(days=29, hours=1))
+    quote = await cancellation_quote(world.ports, support, booking_id)
+    assert quote.terms is not None
+    assert quote.terms.basis_points == 5_000
