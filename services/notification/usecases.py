@@ -85,7 +85,7 @@ async def read_notification(
     """Mark one of the caller's messages as read; it stays read since the first time."""
     found = await ports.inbox.read(caller.tenant_id, caller.subject, notification_id, ports.clock.now(), key)
     if found is None:
-        raise NotFound(resource=notification_id)
+        raise NotFound(resource="notification")
     return found
 
 

@@ -1,0 +1,1 @@
+"""Who may do what: every method, by everybody, with everything; generated from the contracts."""
