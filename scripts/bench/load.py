@@ -1,4 +1,4 @@
-"""Owns the load: a process of its own that sends prepared requests, at a rate or as fast as they are answered.
+"""Owns the load over REST: a process of its own that sends prepared requests, at a rate or as fast as answered.
 
 At a rate the schedule does not wait for answers, and a late start counts as latency: a stalling server is not let off.
 """
@@ -6,15 +6,15 @@ At a rate the schedule does not wait for answers, and a late start counts as lat
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
+
+from scripts.bench import apart
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 CONNECTIONS_MAX = 512
@@ -34,10 +34,13 @@ class Request:
 class Plan:
     """How the requests are sent: `rate` a second when it is positive, else by `clients` that each wait for answers."""
 
-    base_url: str
+    base_urls: Sequence[str]
+    """Taken in turn."""
     requests: Sequence[Request]
     clients: int = 32
     rate: float = 0.0
+    keep: str = ""
+    """The field of each answer that the result carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Result:
     statuses: Mapping[str, int]
     states: Mapping[str, int]
     cpu_seconds: float
+    kept: Sequence[str] = ()
 
     @property
     def per_second(self) -> float:
@@ -67,12 +71,8 @@ class Result:
 
 
 def run(plan: Plan, work: Path) -> Result:
-    """Runs a plan in a process of its own, so that its work is not counted as anybody else's."""
-    work.mkdir(parents=True, exist_ok=True)
-    plan_file, result_file = work / "plan.json", work / "result.json"
-    plan_file.write_text(json.dumps(asdict(plan)))
-    subprocess.run([sys.executable, "-m", "scripts.bench.load", str(plan_file), str(result_file)], check=True)
-    return Result(**json.loads(result_file.read_text()))
+    """Runs a plan in a process of its own."""
+    return Result(**apart.run("scripts.bench.load", plan, work))
 
 
 async def _send_all(plan: Plan) -> Result:
@@ -81,20 +81,24 @@ async def _send_all(plan: Plan) -> Result:
     milliseconds: list[float] = []
     statuses: Counter[str] = Counter()
     states: Counter[str] = Counter()
+    kept: list[str] = []
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
     connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
 
-    async with aiohttp.ClientSession(plan.base_url, timeout=timeout, connector=connector) as session:
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        addresses = cycle(plan.base_urls)
 
         async def send(request: Request, due: float) -> None:
             try:
                 async with session.request(
-                    request.method, request.path, headers=request.headers, json=request.body
+                    request.method, next(addresses) + request.path, headers=request.headers, json=request.body
                 ) as response:
                     answer = await response.json(content_type=None)
                     statuses[str(response.status)] += 1
-                    if isinstance(answer, dict) and "status" in answer:
-                        states[str(answer["status"])] += 1
+                    if isinstance(answer, dict):
+                        states[str(answer.get("status", ""))] += 1
+                        if plan.keep in answer:
+                            kept.append(answer[plan.keep])
             except (TimeoutError, aiohttp.ClientError, ValueError) as error:
                 statuses[type(error).__name__] += 1
             milliseconds.append((time.perf_counter() - due) * 1000)
@@ -117,18 +121,13 @@ async def _send_all(plan: Plan) -> Result:
             waiting = list(reversed(plan.requests))
             await asyncio.gather(*(one_client(waiting) for _ in range(plan.clients)))
         seconds = time.perf_counter() - started
-    return Result(seconds, milliseconds, dict(statuses), dict(states), time.process_time() - busy)
+    return Result(seconds, milliseconds, dict(statuses), dict(states), time.process_time() - busy, kept)
 
 
-def main() -> None:
-    """Entry of the process that `run` starts: plan file in, result file out."""
-    import uvloop
-
-    fields = json.loads(Path(sys.argv[1]).read_text())
+async def _work(fields: dict[str, Any]) -> Result:
     fields["requests"] = [Request(**request) for request in fields["requests"]]
-    result = uvloop.run(_send_all(Plan(**fields)))
-    Path(sys.argv[2]).write_text(json.dumps(asdict(result)))
+    return await _send_all(Plan(**fields))
 
 
 if __name__ == "__main__":
-    main()
+    apart.serve(_work)

@@ -6,7 +6,6 @@ It is what a booking cannot cost less than in this shape: Envoy → booking → 
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from berth.booking.v1 import booking_pb2, booking_service_pb2
 from berth.inventory.v1 import availability_service_pb2, availability_service_pb2_grpc
 from berth.payment.v1 import payment_pb2, payment_service_pb2, payment_service_pb2_grpc
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
 from psycopg_pool import AsyncConnectionPool
 
 CALL_SECONDS = 5.0
@@ -71,8 +72,8 @@ def payment(rows: Rows) -> Handler:
 
 def booking(rows: Rows, holds: grpc.aio.Channel, charges: grpc.aio.Channel) -> Handler:
     """Promises nothing: one row, then the two others."""
-    hold_stub = availability_service_pb2_grpc.BookingHoldServiceStub(holds)
-    charge_stub = payment_service_pb2_grpc.ChargeServiceStub(charges)
+    hold_stub: Any = availability_service_pb2_grpc.BookingHoldServiceStub(holds)
+    charge_stub: Any = payment_service_pb2_grpc.ChargeServiceStub(charges)
 
     async def create(request: Any, _context: object) -> Message:
         await rows.insert(request.resource_id)
@@ -118,6 +119,10 @@ async def serve(name: str, listen: str, database_url: str, tls: Path, peers: dic
         response_serializer=lambda answer: answer.SerializeToString(),
     )
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {method: unary})])
+    # The gateway sends nobody to a service that does not say that it is healthy.
+    told = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(told, server)
+    await told.set("", health_pb2.HealthCheckResponse.SERVING)
     credentials = grpc.ssl_server_credentials([(key, certificate)], ca, require_client_auth=True)
     server.add_secure_port(listen, credentials)
     await server.start()
@@ -127,14 +132,14 @@ async def serve(name: str, listen: str, database_url: str, tls: Path, peers: dic
 def main() -> None:
     """Entry: one process serves one of the three."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("name", choices=["booking", "inventory", "payment"])
+    parser.add_argument("name", choices=sorted(METHODS))
     parser.add_argument("--listen", required=True)
     parser.add_argument("--database-url", required=True)
     parser.add_argument("--tls", type=Path, required=True)
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=HOST:PORT")
     given = parser.parse_args()
     peers = dict(peer.split("=", 1) for peer in given.peer)
-    uvloop.run(asyncio.wait_for(serve(given.name, given.listen, given.database_url, given.tls, peers), None))
+    uvloop.run(serve(given.name, given.listen, given.database_url, given.tls, peers))
 
 
 if __name__ == "__main__":

@@ -91,6 +91,7 @@ def outbox_table(metadata: MetaData) -> Table:
 
 
 _OUTBOX = outbox_table(MetaData())
+_INSERT = insert(_OUTBOX)
 
 
 async def append(connection: AsyncConnection, *events: OutboxEvent) -> None:
@@ -111,7 +112,8 @@ async def append(connection: AsyncConnection, *events: OutboxEvent) -> None:
         }
         for event in events
     ]
-    await connection.execute(insert(_OUTBOX).values(rows))
+    # The rows as parameters, not as part of the statement: so it is compiled once, however many there are.
+    await connection.execute(_INSERT, rows)
     connection.info[APPENDED] = True
 
 
