@@ -58,13 +58,15 @@ FUNCTIONS = (
     END $$
     """,
     # Decides several orders, first come first served, in the order given. `p_orders` is an array of objects; claims
-    # come as parallel arrays, grouped by order. The cells that are asked for are listed once each, sorted, in p_grid_*;
-    # a claim names its stretch of that list, so that the decision runs over one array of free units.
+    # come as parallel arrays, grouped by order. The cells that are asked for come as stretches that do not touch; their
+    # free units lie one after the other in one array, over which the decision runs: a claim's cell lies in it at its
+    # number less the claim's offset. `p_resources` is in the order of its bytes, which is the order of locking.
     """
     CREATE FUNCTION place_holds(
-        p_tenant text, p_resources text[], p_grid_resource integer[], p_grid_cell integer[], p_orders jsonb,
-        p_claim_order integer[], p_claim_resource integer[], p_claim_version bigint[], p_claim_low integer[],
-        p_claim_high integer[], p_claim_quantity integer[], p_claim_until timestamptz[], p_claim_finish timestamptz[]
+        p_tenant text, p_resources text[], p_stretch_resource integer[], p_stretch_first integer[],
+        p_stretch_last integer[], p_orders jsonb, p_claim_order integer[], p_claim_resource integer[],
+        p_claim_version bigint[], p_claim_first integer[], p_claim_last integer[], p_claim_offset integer[],
+        p_claim_quantity integer[], p_claim_until timestamptz[], p_claim_finish timestamptz[]
     ) RETURNS TABLE (
         o_place integer, o_outcome text, o_available integer, o_resource text, o_now timestamptz, o_hold_id text,
         o_user_id text, o_booking_id text, o_status text, o_items jsonb, o_create_time timestamptz,
@@ -77,71 +79,101 @@ FUNCTIONS = (
         v_at integer;
         v_capacity integer[];
         v_version bigint[];
-        v_free integer[];
+        v_free integer[] := '{}';
+        v_cells integer[];
+        v_used integer[];
+        v_base integer;
         v_outcome text[];
         v_hold text[];
+        v_user text[];
+        v_booking text[];
+        v_step text[];
+        v_items jsonb[];
         v_until timestamptz[];
+        v_found record;
         v_available integer[];
         v_blocker integer[];
         v_keyed boolean := false;
         v_placed boolean := false;
         v_verdict text;
         v_first integer;
-        v_claim integer := 1;
+        v_claim integer;
         v_least integer;
+        v_low integer;
+        v_high integer;
         v_claims integer := cardinality(p_claim_order);
     BEGIN
         PERFORM set_config('berth.tenant', p_tenant, true);
-        FOR v_row IN
-            SELECT r.resource_id, r.capacity, r.version FROM resources r
-            WHERE r.resource_id = ANY (p_resources) ORDER BY r.resource_id FOR NO KEY UPDATE
-        LOOP
-            v_at := array_position(p_resources, v_row.resource_id);
-            v_capacity[v_at] := v_row.capacity;
-            v_version[v_at] := v_row.version;
+        FOR v_number IN 1 .. cardinality(p_resources) LOOP
+            SELECT r.capacity, r.version INTO v_found FROM resources r
+            WHERE r.resource_id = p_resources[v_number] FOR NO KEY UPDATE;
+            v_capacity[v_number] := v_found.capacity;
+            v_version[v_number] := v_found.version;
         END LOOP;
         v_now := clock_timestamp();
-        PERFORM end_expired(p_resources, v_now);
+        IF EXISTS (
+            SELECT FROM claims c WHERE c.resource_id = ANY (p_resources) AND c.live AND c.expire_time <= v_now
+        ) THEN
+            PERFORM end_expired(p_resources, v_now);
+        END IF;
 
-        -- What the same booking's step, or the same key, got before.
         FOR v_row IN
-            SELECT o.place, o.hold_id, o.ttl_ms, o.quote_until, o.key, o.request_hash,
-                b.hold_id AS booked, k.resource_id AS keyed, k.request_hash AS first_hash
-            FROM ROWS FROM (jsonb_to_recordset(p_orders) AS (
-                hold_id text, booking_id text, step text, ttl_ms bigint, quote_until timestamptz,
-                principal text, method text, key text, request_hash text
+            SELECT o.* FROM ROWS FROM (jsonb_to_recordset(p_orders) AS (
+                hold_id text, user_id text, booking_id text, step text, ttl_ms bigint, items jsonb,
+                quote_until timestamptz, principal text, method text, key text, request_hash text
             )) WITH ORDINALITY AS o(
-                hold_id, booking_id, step, ttl_ms, quote_until, principal, method, key, request_hash, place
+                hold_id, user_id, booking_id, step, ttl_ms, items, quote_until, principal, method, key, request_hash,
+                place
             )
-            LEFT JOIN LATERAL (
-                SELECT h.hold_id FROM holds h
-                WHERE h.tenant_id = p_tenant AND h.booking_id = o.booking_id AND h.step = o.step
-                    AND h.booking_id <> '' LIMIT 1
-            ) b ON true
-            LEFT JOIN LATERAL (
-                SELECT i.resource_id, i.request_hash FROM idempotency i
-                WHERE i.tenant_id = p_tenant AND i.principal = o.principal AND i.method = o.method
-                    AND i.key = o.key LIMIT 1
-            ) k ON true
         LOOP
-            v_outcome[v_row.place] := CASE
-                WHEN v_row.booked IS NOT NULL THEN 'REPEATED'
-                WHEN v_row.first_hash <> decode(v_row.request_hash, 'hex') THEN 'KEY_REUSED'
-                WHEN v_row.keyed IS NOT NULL THEN 'REPEATED'
-                WHEN v_row.quote_until <= v_now THEN 'QUOTE_ENDED'
-            END;
-            v_hold[v_row.place] := coalesce(v_row.booked, v_row.keyed, v_row.hold_id);
-            v_until[v_row.place] := v_now + v_row.ttl_ms * interval '1 millisecond';
-            v_keyed := v_keyed OR v_row.key IS NOT NULL;
+            v_at := v_row.place;
+            v_hold[v_at] := v_row.hold_id;
+            v_user[v_at] := v_row.user_id;
+            v_booking[v_at] := v_row.booking_id;
+            v_step[v_at] := v_row.step;
+            v_items[v_at] := v_row.items;
+            v_until[v_at] := v_now + v_row.ttl_ms * interval '1 millisecond';
+            v_outcome[v_at] := NULL;
+            -- What the same booking's step, or the same key, got before.
+            IF v_row.booking_id <> '' THEN
+                SELECT h.hold_id INTO v_found FROM holds h
+                WHERE h.tenant_id = p_tenant AND h.booking_id = v_row.booking_id AND h.step = v_row.step
+                    AND h.booking_id <> '';
+                IF FOUND THEN
+                    v_outcome[v_at] := 'REPEATED';
+                    v_hold[v_at] := v_found.hold_id;
+                END IF;
+            ELSIF v_row.key IS NOT NULL THEN
+                v_keyed := true;
+                SELECT i.resource_id, i.request_hash INTO v_found FROM idempotency i
+                WHERE i.tenant_id = p_tenant AND i.principal = v_row.principal AND i.method = v_row.method
+                    AND i.key = v_row.key;
+                IF FOUND AND v_found.request_hash <> decode(v_row.request_hash, 'hex') THEN
+                    v_outcome[v_at] := 'KEY_REUSED';
+                ELSIF FOUND THEN
+                    v_outcome[v_at] := 'REPEATED';
+                    v_hold[v_at] := v_found.resource_id;
+                END IF;
+            END IF;
+            IF v_outcome[v_at] IS NULL AND v_row.quote_until <= v_now THEN
+                v_outcome[v_at] := 'QUOTE_ENDED';
+            END IF;
         END LOOP;
 
-        v_free := ARRAY(
-            SELECT v_capacity[g.r] - coalesce(
-                (SELECT c.used FROM cells c WHERE c.resource_id = p_resources[g.r] AND c.cell = g.cell), 0
-            )
-            FROM unnest(p_grid_resource, p_grid_cell) WITH ORDINALITY AS g(r, cell, place) ORDER BY g.place
-        );
+        FOR v_number IN 1 .. cardinality(p_stretch_first) LOOP
+            v_at := p_stretch_resource[v_number];
+            v_first := p_stretch_first[v_number];
+            SELECT array_agg(c.cell), array_agg(c.used) INTO v_cells, v_used FROM cells c
+            WHERE c.resource_id = p_resources[v_at] AND c.cell BETWEEN v_first AND p_stretch_last[v_number];
+            v_base := cardinality(v_free) + 1;
+            v_free := v_free || array_fill(v_capacity[v_at], ARRAY[p_stretch_last[v_number] - v_first + 1]);
+            FOR v_cell IN 1 .. coalesce(cardinality(v_cells), 0) LOOP
+                v_claim := v_base + v_cells[v_cell] - v_first;
+                v_free[v_claim] := v_free[v_claim] - v_used[v_cell];
+            END LOOP;
+        END LOOP;
 
+        v_claim := 1;
         FOR v_order IN 1 .. cardinality(v_hold) LOOP
             v_verdict := v_outcome[v_order];
             v_first := v_claim;
@@ -154,7 +186,9 @@ FUNCTIONS = (
                         v_verdict := 'PAST';
                     ELSE
                         v_least := v_capacity[v_at];
-                        FOR v_cell IN p_claim_low[v_claim] .. p_claim_high[v_claim] LOOP
+                        v_low := p_claim_first[v_claim] - p_claim_offset[v_claim];
+                        v_high := p_claim_last[v_claim] - p_claim_offset[v_claim];
+                        FOR v_cell IN v_low .. v_high LOOP
                             IF v_free[v_cell] < v_least THEN
                                 v_least := v_free[v_cell];
                             END IF;
@@ -163,7 +197,7 @@ FUNCTIONS = (
                             v_verdict := 'TAKEN';
                             v_available[v_order] := greatest(v_least, 0);
                         ELSE
-                            FOR v_cell IN p_claim_low[v_claim] .. p_claim_high[v_claim] LOOP
+                            FOR v_cell IN v_low .. v_high LOOP
                                 v_free[v_cell] := v_free[v_cell] - p_claim_quantity[v_claim];
                             END LOOP;
                         END IF;
@@ -172,7 +206,9 @@ FUNCTIONS = (
                         v_blocker[v_order] := v_at;
                         -- All or none: what the order's claims before this one took is free again.
                         FOR v_given IN v_first .. v_claim - 1 LOOP
-                            FOR v_cell IN p_claim_low[v_given] .. p_claim_high[v_given] LOOP
+                            FOR v_cell IN p_claim_first[v_given] - p_claim_offset[v_given]
+                                .. p_claim_last[v_given] - p_claim_offset[v_given]
+                            LOOP
                                 v_free[v_cell] := v_free[v_cell] + p_claim_quantity[v_given];
                             END LOOP;
                         END LOOP;
@@ -192,20 +228,17 @@ FUNCTIONS = (
                 hold_id, tenant_id, user_id, booking_id, step, status, items, create_time, placed_until, expire_time,
                 update_time
             )
-            SELECT o.hold_id, p_tenant, o.user_id, o.booking_id, o.step, 'HELD', o.items, v_now, v_until[o.place],
-                v_until[o.place], v_now
-            FROM ROWS FROM (jsonb_to_recordset(p_orders) AS (
-                hold_id text, user_id text, booking_id text, step text, items jsonb
-            )) WITH ORDINALITY AS o(hold_id, user_id, booking_id, step, items, place)
-            WHERE v_outcome[o.place] = 'PLACED';
+            SELECT o.hold_id, p_tenant, o.user_id, o.booking_id, o.step, 'HELD', o.items, v_now, o.until, o.until, v_now
+            FROM unnest(v_hold, v_user, v_booking, v_step, v_items, v_until, v_outcome)
+                AS o(hold_id, user_id, booking_id, step, items, until, outcome)
+            WHERE o.outcome = 'PLACED';
             INSERT INTO claims (
                 hold_id, position, tenant_id, resource_id, first_cell, last_cell, quantity, expire_time, finish_time
             )
-            SELECT v_hold[c.n], c.place, p_tenant, p_resources[c.r], p_grid_cell[c.low], p_grid_cell[c.high],
-                c.quantity, v_until[c.n], c.finish
+            SELECT v_hold[c.n], c.place, p_tenant, p_resources[c.r], c.first, c.last, c.quantity, v_until[c.n], c.finish
             FROM unnest(
-                p_claim_order, p_claim_resource, p_claim_low, p_claim_high, p_claim_quantity, p_claim_finish
-            ) WITH ORDINALITY AS c(n, r, low, high, quantity, finish, place)
+                p_claim_order, p_claim_resource, p_claim_first, p_claim_last, p_claim_quantity, p_claim_finish
+            ) WITH ORDINALITY AS c(n, r, first, last, quantity, finish, place)
             WHERE v_outcome[c.n] = 'PLACED';
             IF v_keyed THEN
                 INSERT INTO idempotency (tenant_id, principal, method, key, request_hash, resource_id, create_time)

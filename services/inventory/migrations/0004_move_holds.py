@@ -46,7 +46,7 @@ FUNCTIONS = (
 
         PERFORM FROM resources r
         WHERE r.resource_id IN (SELECT c.resource_id FROM claims c WHERE c.hold_id = v_id)
-        ORDER BY r.resource_id FOR NO KEY UPDATE;
+        ORDER BY r.resource_id COLLATE "C" FOR NO KEY UPDATE;
         SELECT h.* INTO v_hold FROM holds h WHERE h.hold_id = v_id FOR UPDATE;
         v_now := clock_timestamp();
         -- A tombstone is nobody's.

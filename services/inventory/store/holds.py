@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import errors as pg
 
@@ -24,7 +25,7 @@ from services.inventory.domain.errors import (
     UnitsTaken,
 )
 from services.inventory.domain.holds import LONGEST_LIFE, Hold, HoldStatus, Order
-from services.inventory.domain.items import Code, as_text
+from services.inventory.domain.items import Cells, Code, as_text
 from services.inventory.ports import HoldChange
 from services.inventory.store.lanes import Lanes, Verdict
 from services.inventory.store.rows import hold_of, items_json
@@ -33,8 +34,9 @@ MILLISECOND = timedelta(milliseconds=1)
 LIVING = frozenset({HoldStatus.HELD, HoldStatus.POSTED})
 
 PLACE = (
-    "SELECT * FROM place_holds(%s, %s, %s::integer[], %s::integer[], %s::jsonb, %s::integer[], %s::integer[],"
-    " %s::bigint[], %s::integer[], %s::integer[], %s::integer[], %s::timestamptz[], %s::timestamptz[])"
+    "SELECT * FROM place_holds(%s, %s, %s::integer[], %s::integer[], %s::integer[], %s::jsonb, %s::integer[],"
+    " %s::integer[], %s::bigint[], %s::integer[], %s::integer[], %s::integer[], %s::integer[], %s::timestamptz[],"
+    " %s::timestamptz[])"
 )
 MOVE = "SELECT * FROM move_hold(%s, %s, %s, %s, %s, %s, %s::bigint, %s::bigint)"
 READ = "SELECT * FROM read_hold(%s, %s)"
@@ -46,6 +48,15 @@ EXPIRED = (
     ") h JOIN claims c USING (hold_id)"
 )
 EXPIRE = "SELECT expire_holds_of(%s) AS ended"
+
+
+class _Stretch(NamedTuple):
+    """Neighbouring cells of the resource with this number, which are counted from `place` on."""
+
+    resource: int
+    first: int
+    last: int
+    place: int
 
 
 class SqlHolds:
@@ -179,29 +190,43 @@ def _place_parameters(tenant_id: str, orders: Sequence[Order]) -> tuple[object, 
     claims = [(number, claim) for number, order in enumerate(orders, 1) for claim in order.claims]
     resources = sorted({claim.resource_id for _, claim in claims})
     place_of = {resource_id: number for number, resource_id in enumerate(resources, 1)}
-    asked = sorted(
-        {
-            (place_of[claim.resource_id], cell)
-            for _, claim in claims
-            for cell in range(claim.cells.first, claim.cells.last + 1)
-        }
-    )
-    grid = {cell: number for number, cell in enumerate(asked, 1)}
+    stretches = _stretches((place_of[claim.resource_id], claim.cells) for _, claim in claims)
     return (
         tenant_id,
         resources,
-        _array(resource for resource, _ in asked),
-        _array(cell for _, cell in asked),
+        _array(stretch.resource for stretch in stretches),
+        _array(stretch.first for stretch in stretches),
+        _array(stretch.last for stretch in stretches),
         f"[{','.join(map(_order_json, orders))}]",
         _array(number for number, _ in claims),
         _array(place_of[claim.resource_id] for _, claim in claims),
         _array(claim.version for _, claim in claims),
-        _array(grid[place_of[claim.resource_id], claim.cells.first] for _, claim in claims),
-        _array(grid[place_of[claim.resource_id], claim.cells.last] for _, claim in claims),
+        _array(claim.cells.first for _, claim in claims),
+        _array(claim.cells.last for _, claim in claims),
+        _array(_offset(stretches, place_of[claim.resource_id], claim.cells) for _, claim in claims),
         _array(claim.quantity for _, claim in claims),
         _array(claim.bookable_until.isoformat() for _, claim in claims),
         _array(claim.finish_time.isoformat() for _, claim in claims),
     )
+
+
+def _stretches(asked: Iterable[tuple[int, Cells]]) -> list[_Stretch]:
+    """The cells that are asked for, without gaps or doubles, one after the other."""
+    found: list[_Stretch] = []
+    for resource, cells in sorted(asked, key=lambda one: (one[0], one[1].first)):
+        last = found[-1] if found else None
+        if last is not None and last.resource == resource and cells.first <= last.last + 1:
+            found[-1] = last._replace(last=max(last.last, cells.last))
+        else:
+            place = last.place + last.last - last.first + 1 if last is not None else 1
+            found.append(_Stretch(resource, cells.first, cells.last, place))
+    return found
+
+
+def _offset(stretches: Sequence[_Stretch], resource: int, cells: Cells) -> int:
+    """What to take from a cell's number for its place among all that are asked for."""
+    number = bisect_right(stretches, (resource, cells.first), key=lambda one: (one.resource, one.first)) - 1
+    return stretches[number].first - stretches[number].place
 
 
 def _array(values: Iterable[int | str]) -> str:

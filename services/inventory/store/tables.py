@@ -132,7 +132,7 @@ Index("holds_expiring", HOLDS.c.expire_time, postgresql_where=text("status = 'HE
 CLAIMS = Table(
     "claims",
     METADATA,
-    Column("hold_id", Text, ForeignKey("holds.hold_id", name="claims_hold"), primary_key=True),
+    Column("hold_id", Text, primary_key=True),
     Column("position", Integer, primary_key=True),
     _text("tenant_id"),
     _text("resource_id"),

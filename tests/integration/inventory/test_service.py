@@ -263,7 +263,7 @@ async def test_bad_input_is_named(inventory: Inventory) -> None:
             "name": a_room(vendor_id, name="<b>"),
             "price.unit_price": a_room(vendor_id, price=price("-1")),
             "price.unit_price.amount": a_room(vendor_id, price=price("1.001")),
-            "price.unit_price.currency_code": a_room(vendor_id, price=price("1", currency="XXX", fee="XXX")),
+            "price.unit_price.currency_code": a_room(vendor_id, price=price("1", currency="ZZZ", fee="ZZZ")),
             "price.fee": a_room(vendor_id, price=price("1", fee="USD")),
             "stay.max_nights": a_room(vendor_id, stay=resource_pb2.StayRules(min_nights=9, max_nights=3)),
         }
