@@ -12,8 +12,11 @@ import pytest
 
 from services.chassis.clock import FixedClock, SystemClock
 from services.chassis.retention import Retention
+from services.inventory.domain.catalog import AppointmentRules
+from services.inventory.domain.errors import NotBookable
 from services.inventory.store.retention import JOBS
 from services.inventory.store.tables import METADATA
+from services.inventory.usecases.availability import list_slots
 from services.inventory.usecases.holds import (
     PlaceBookingHold,
     PlaceHold,
@@ -25,7 +28,19 @@ from services.inventory.usecases.holds import (
 )
 from tests.integration.inventory.process import ROOT, environment
 from tests.ports.inventory.worlds import RealWorld
-from tests.unit.inventory.builders import a_key, a_person, a_stay, a_vendor, an_id, nights, stocked, the_booking
+from tests.unit.inventory.builders import (
+    DAY_AND_NIGHT,
+    a_key,
+    a_person,
+    a_stay,
+    a_vendor,
+    an_id,
+    appointments,
+    nights,
+    slot,
+    stocked,
+    the_booking,
+)
 
 SOON = (datetime.now(UTC) + timedelta(days=30)).date()
 TENANT_TABLES = ("vendors", "resources", "quotes", "holds", "claims", "cells", "hold_history", "idempotency", "outbox")
@@ -88,6 +103,32 @@ async def test_history_tells_every_move(world: RealWorld) -> None:
             " GROUP BY hold_id ORDER BY 1"
         ).fetchall()
     assert moves == [([">HELD", "HELD>POSTED"],), ([">HELD", "HELD>RELEASED"],)]
+
+
+@pytest.mark.parametrize("off", [timedelta(minutes=10), timedelta(minutes=-10)])
+async def test_the_databases_time_rules_whatever_a_process_believes(world: RealWorld, off: timedelta) -> None:
+    now = datetime.now(UTC)
+    wrong = RealWorld(world.urls, FixedClock(now + off))
+    await wrong.open()
+    person = a_person(wrong.tenant_id)
+    vendor = a_vendor(person, now)
+    rules = AppointmentRules(5, openings=DAY_AND_NIGHT)
+    doctor = appointments(vendor, rules, time_zone="UTC")
+    await stocked(wrong.ports, wrong.tenant_id, vendor, doctor)
+    five = timedelta(minutes=5)
+    past = now - now.replace(minute=now.minute // 5 * 5, second=0, microsecond=0)
+    begun, coming = now - past, now - past + 2 * five
+    held = await place_hold(wrong.ports, person, PlaceHold([slot(doctor, coming)], ttl=five), None)
+    assert abs(held.create_time - now) < five
+    assert held.expire_time - held.create_time == five
+    with pytest.raises(NotBookable) as refused:
+        await place_hold(wrong.ports, person, PlaceHold([slot(doctor, begun)]), None)
+    assert refused.value.metadata["refusals"] == "IN_THE_PAST"
+    quote = await create_quote(wrong.ports, person, [slot(doctor, coming + five)], None)
+    await place_hold(wrong.ports, person, PlaceHold(quote_id=quote.quote_id), None)
+    _, states = await list_slots(wrong.ports, person, doctor.resource_id, now.date())
+    assert [state.start for state in states if not state.obstacles][:1] != [begun]
+    await wrong.close()
 
 
 async def test_the_demo_is_planted_once(world: RealWorld, certificates: Path) -> None:

@@ -149,6 +149,27 @@ async def test_one_key_fifty_times_is_one_hold(twins: list[RealWorld]) -> None:
     assert len({hold.hold_id for hold in found}) == 1
 
 
+async def test_one_key_for_two_orders_is_one_hold_and_one_refusal(twins: list[RealWorld]) -> None:
+    """Nothing puts orders for different resources in line but the key itself."""
+    rooms = [_room(100), _room(100)]
+    await _stock(twins[0], *rooms)
+    person = a_person(twins[0].tenant_id)
+
+    async def pair(number: int) -> None:
+        orders = (
+            place_hold(
+                twins[side].ports, person, PlaceHold([nights(rooms[side], SOON)]), a_key(person, f"{number}", f"{side}")
+            )
+            for side in (0, 1)
+        )
+        results = await asyncio.gather(*orders, return_exceptions=True)
+        assert sorted(type(result).__name__ for result in results) == ["Hold", "IdempotencyKeyReused"]
+
+    await asyncio.gather(*(pair(number) for number in range(40)))
+    results, _ = await _race(twins, [[nights(room, SOON)] for room in rooms for _ in range(100)])
+    assert len(_winners(results)) == 200 - 40
+
+
 async def test_a_void_races_its_placing(twins: list[RealWorld]) -> None:
     room = _room(100)
     await _stock(twins[0], room)
