@@ -39,7 +39,7 @@ from gateway import limits
 from gateway.clusters import address
 from gateway.contract import Contract
 from gateway.filters import http_filters
-from gateway.refusals import local_replies
+from gateway.refusals import REQUEST_ID, local_replies
 from gateway.routes import route_configuration
 
 # What only we may say. Nothing from outside may claim who somebody is, or speak to Envoy itself; and the bytes of a
@@ -140,7 +140,7 @@ def _access_log() -> AccessLog:
         "flags": "%RESPONSE_FLAGS%",
         "milliseconds": "%DURATION%",
         "endpoint": "%UPSTREAM_HOST%",
-        "request_id": "%REQ(X-REQUEST-ID)%",
+        "request_id": REQUEST_ID,
     }
     failed = ComparisonFilter(
         op=ComparisonFilterOp.GE, value=RuntimeUInt32(default_value=400, runtime_key="berth.access_log.status")

@@ -1,6 +1,7 @@
 """The gateway's own refusals, in the shape of every other error: google.rpc.Status as JSON, or as gRPC details."""
 
 import base64
+import json
 from typing import NamedTuple
 
 from envoy_data_plane.envoy.config.accesslog.v3 import (
@@ -33,6 +34,10 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from gateway.limits import RETRY_AFTER_SECONDS
 
 DOMAIN = "berth.dev"
+
+# The request's id; for a request too broken to be given one, the microsecond of its start, which the log has too.
+_NAMES = [{"command": "REQ", "param": "x-request-id"}, {"command": "START_TIME", "param": "%s%6f"}]
+REQUEST_ID = f"%COALESCE({json.dumps({'operators': _NAMES})})%"
 
 
 class Refusal(NamedTuple):
@@ -167,7 +172,7 @@ def _json(refusal: Refusal) -> SubstitutionFormatString:
         },
         {
             "@type": "type.googleapis.com/google.rpc.RequestInfo",
-            "requestId": "%REQ(X-REQUEST-ID)%",
+            "requestId": REQUEST_ID,
             "servingData": "",
         },
     ]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import httpx
@@ -77,7 +78,8 @@ def error_reply(error: Mapping[str, Any], request_id: str | None, http: int = 0)
     infos, requests = by_type.get(_INFO, []), by_type.get(_REQUEST, [])
     if len(infos) != 1 or infos[0]["domain"] != DOMAIN or not infos[0]["reason"]:
         raise ShapeError(f"an error has exactly one ErrorInfo of {DOMAIN}: {error}")
-    if len(requests) > 1 or any(not shown["requestId"] for shown in requests):
+    # The gateway's own refusals to gRPC callers name it in the headers alone.
+    if len(requests) > 1 or (http and not requests) or any(not shown["requestId"] for shown in requests):
         raise ShapeError(f"an error names its request: {error}")
     if request_id is not None and [shown["requestId"] for shown in requests] != [request_id]:
         raise ShapeError(f"RequestInfo says {requests}, the header {request_id}")
@@ -133,13 +135,15 @@ class Calls:
         path, rest = binding.template, dict(fields)
         for known in method.descriptor.input_type.fields:
             if f"{{{known.name}}}" in path:
-                path = path.replace(f"{{{known.name}}}", str(rest.pop(known.json_name, "")))
+                path = path.replace(f"{{{known.name}}}", _quoted(rest.pop(known.json_name, "")))
         sent = dict(headers) | _key(method, key)
         if method.takes_bytes:
             content = base64.b64decode(rest.get("data", ""))
             response = self.http.request(binding.verb, path, content=content, headers=sent)
         elif binding.has_body:
-            response = self.http.request(binding.verb, path, json=rest, headers=sent)
+            # By hand: the client's own way cannot send what JSON can say and UTF-8 cannot.
+            sent["content-type"] = "application/json"
+            response = self.http.request(binding.verb, path, content=json.dumps(rest).encode(), headers=sent)
         else:
             response = self.http.request(binding.verb, path, params=_query(rest), headers=sent)
         return self.read(response)
@@ -212,4 +216,13 @@ def _key(method: Method, key: str | None) -> dict[str, str]:
 
 
 def _query(fields: Mapping[str, Any]) -> dict[str, str]:
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+    return {name: _text(value) for name, value in fields.items() if value is not None}
+
+
+def _quoted(value: Any) -> str:
+    return quote(_text(value), safe="")
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode("utf-8", "replace").decode()

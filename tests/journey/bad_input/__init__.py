@@ -1,0 +1,1 @@
+"""What nobody should send, sent: a clear error each time, and nothing half-written."""
