@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import LiteralString
 
@@ -43,10 +44,14 @@ def urls(mesh: Mesh) -> dict[str, str]:
 def drain(databases: Mapping[str, str]) -> float:
     """Waits until everything has arrived; answers the seconds that it took."""
     started = time.monotonic()
-    while waiting := _waiting(databases):
-        if time.monotonic() - started > LONGEST_SECONDS:
-            raise NotDrainedError(f"After {LONGEST_SECONDS:g} s there are still {waiting}.")
-        time.sleep(POLL_SECONDS)
+    with ExitStack() as stack:
+        connections = {
+            name: stack.enter_context(psycopg.connect(url, autocommit=True)) for name, url in databases.items()
+        }
+        while waiting := _waiting(connections):
+            if time.monotonic() - started > LONGEST_SECONDS:
+                raise NotDrainedError(f"After {LONGEST_SECONDS:g} s there are still {waiting}.")
+            time.sleep(POLL_SECONDS)
     return time.monotonic() - started
 
 
@@ -61,7 +66,7 @@ def violations(mesh: Mesh, databases: Mapping[str, str]) -> int:
     return total
 
 
-def _waiting(databases: Mapping[str, str]) -> dict[str, int]:
+def _waiting(databases: Mapping[str, psycopg.Connection]) -> dict[str, int]:
     found = {what: _count(databases[database], query) for what, (database, query) in _ON_ITS_WAY.items()}
     found["confirmations that nobody was told of"] = _count(databases["booking"], _CONFIRMED) - _count(
         databases["notification"], _TOLD
@@ -69,7 +74,6 @@ def _waiting(databases: Mapping[str, str]) -> dict[str, int]:
     return {what: count for what, count in found.items() if count}
 
 
-def _count(url: str, query: LiteralString) -> int:
-    with psycopg.connect(url) as connection:
-        row = connection.execute(query).fetchone()
+def _count(connection: psycopg.Connection, query: LiteralString) -> int:
+    row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
