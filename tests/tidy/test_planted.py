@@ -130,7 +130,11 @@ def test_a_module_outside_the_import_rules(copy: Copy, module: str, text: str, n
         ("gateway/helpers/__init__.py", '"""Helpful."""\n', "gateway/helpers/__init__.py:1: nothing is called helpers"),
         ("gateway/silent.py", "x = 1\n", "gateway/silent.py:1: the first line must be a docstring"),
         ("gateway/long.py", '"""Long."""\n' + "x = 1\n" * 400, "gateway/long.py:400: 401 lines are more than 400"),
-        ("gateway/ignoring.py", '"""X."""\n\nx = 1  # type' + ": ignore[misc]\n", "gateway/ignoring.py:3: an ignore names"),
+        (
+            "gateway/ignoring.py",
+            '"""X."""\n\nx = 1  # type' + ": ignore[misc]\n",
+            "gateway/ignoring.py:3: an ignore names",
+        ),
         ("gateway/quiet.py", '"""X."""\n\nx = 1  # no' + "qa: F401\n", "gateway/quiet.py:3: an ignore names"),
         ("gateway/later.py", '"""X."""\n\n# TO' + "DO finish\n", "gateway/later.py:3: unfinished work"),
     ],

@@ -77,7 +77,7 @@ MONIES: Values = (
     {"currencyCode": "GBP", "amount": "99999999999999999999.00"},
     {"currencyCode": "GBP", "amount": "92233720368547758.08"},  # one more than 64 bits of pennies
     {"currencyCode": "JPY", "amount": "1.50"},
-    {"currencyCode": "XXX", "amount": "1.00"},
+    {"currencyCode": "XTS", "amount": "1.00"},
     {"currencyCode": "gbp", "amount": "1.00"},
     {"currencyCode": "EUR", "amount": "1.00"},
     {"currencyCode": "GBP"},
