@@ -31,9 +31,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(line)
 
 
+@pytest.fixture(scope="session")
+def swift(mesh: Mesh) -> Mesh:
+    """The mesh, with mails that go out as fast as they come: a test that waits for hundreds waits for no rate."""
+    mesh.part("notification").restart({"BERTH_MAILS_PER_SECOND": "10000"}, lasting=True)
+    return mesh
+
+
 @pytest.fixture
-async def world(mesh: Mesh) -> AsyncIterator[World]:
+async def world(swift: Mesh) -> AsyncIterator[World]:
     """People at the gateway of a whole mesh; afterwards everything is mended, drained and audited."""
+    mesh = swift
     await asyncio.to_thread(_mend, mesh)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         customer = await log_in(mesh.gateway_url, http, *CUSTOMER)

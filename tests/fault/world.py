@@ -184,9 +184,20 @@ class World:
         if moving or self.unpublished():
             return False
         refunds = self.rows("payment", "SELECT count(*) AS n FROM refunds WHERE status = 'PENDING'")[0]["n"]
-        mails = self.rows("notification", "SELECT count(*) AS n FROM deliveries WHERE status = 'PENDING'")[0]["n"]
+        mails = self.rows("notification", "SELECT count(*) AS n FROM deliveries WHERE status = 'QUEUED'")[0]["n"]
         queued = await self.provider("GET", "/_double/deliveries")
-        return not refunds and not mails and not queued["data"]
+        return not refunds and not mails and not queued["data"] and not self.untold()
+
+    def untold(self) -> int:
+        """Published events of which somebody must be told, and nobody is going to be yet: the consumers' lag."""
+        facts = self.rows(
+            "booking",
+            """SELECT event_id FROM outbox
+            WHERE type ~ '[.](BookingConfirmed|BookingCancelled)$' AND publish_time > now() - interval '15 min'""",
+        )
+        asked = [row["event_id"] for row in facts]
+        query: LiteralString = "SELECT count(*) AS n FROM deliveries WHERE event_id = ANY(%(asked)s)"
+        return len(asked) - int(self.rows("notification", query, asked=asked)[0]["n"])
 
     async def audited(self) -> list[str]:
         """What the auditor counts once everything is quiet; an empty list is what must be."""
@@ -215,9 +226,12 @@ class World:
             WHERE step NOT IN ('AWAIT', 'DONE') OR status = 'PENDING' OR refund_status = 'PENDING' LIMIT 3""",
         )
         refunds = self.rows("payment", "SELECT refund_id, payment_id FROM refunds WHERE status = 'PENDING' LIMIT 3")
-        mails = self.rows("notification", "SELECT kind, last_error FROM deliveries WHERE status = 'PENDING' LIMIT 3")
+        mails = self.rows("notification", "SELECT kind, last_error FROM deliveries WHERE status = 'QUEUED' LIMIT 3")
         queued = (await self.provider("GET", "/_double/deliveries"))["data"][:3]
-        return f"bookings {moving}, events {self.unpublished()}, refunds {refunds}, mails {mails}, webhooks {queued}"
+        return (
+            f"bookings {moving}, events {self.unpublished()}, refunds {refunds}, mails {mails}, "
+            f"untold {self.untold()}, webhooks {queued}"
+        )
 
 
 async def log_in(gateway: str, http: aiohttp.ClientSession, email: str, password: str) -> Person:
