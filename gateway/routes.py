@@ -42,6 +42,8 @@ JSON_OR_NONE = r"(?i)(application/json[ \t]*(;.*)?)?"
 GRPC_TIMEOUT_OR_NONE = "([0-9]{1,8}[HMSmun])?"
 # Ids and names need no escapes; an escaped byte could be one that is no text at all.
 VARIABLE = "[^/%]+"
+# A query parameter's name with an escape in it: the transcoder would take it for the name that it stands for.
+ESCAPED_NAME = r"[^?]*\?(.*&)?[^=&]*%.*"
 
 
 class Rest(NamedTuple):
@@ -54,6 +56,9 @@ class Rest(NamedTuple):
 def route_configuration(contract: Contract, *, default_tenant: str) -> RouteConfiguration:
     """All routes in the order in which Envoy tries them: gRPC paths, REST paths, and what nothing else took."""
     routes = [_grpc_route(method) for method in contract.external_methods]
+    routes.append(
+        _refusal("escaped name", RouteMatch(prefix="/", headers=[_not_grpc(), _whole_path(ESCAPED_NAME)]), 400)
+    )
     routes += _rest_routes(contract.external_methods)
     routes.append(_refusal("unknown", RouteMatch(prefix="/"), 404))
     host = VirtualHost(
@@ -77,6 +82,7 @@ def _rest_routes(methods: Sequence[Method]) -> Iterator[Route]:
 
 
 def _path_routes(template: str, choices: Sequence[Rest]) -> Iterator[Route]:
+    yield from _named_twice(template, choices[0].method)
     for method, binding in choices:
         matchers = [_verb_is(binding.verb), _not_grpc()]
         json = binding.has_body and not method.takes_bytes
@@ -90,6 +96,16 @@ def _path_routes(template: str, choices: Sequence[Rest]) -> Iterator[Route]:
     wrong_verb = _refusal(f"{template} other verb", _path_match(template, [_not_grpc()]), 405)
     wrong_verb.response_headers_to_add = [header("allow", allow)]
     yield wrong_verb
+
+
+def _named_twice(template: str, method: Method) -> Iterator[Route]:
+    # To the transcoder a query parameter outranks the path: who reads the path would see another object than we do.
+    variables = re.findall(r"\{([a-z_]+)\}", template)
+    fields = method.descriptor.input_type.fields_by_name
+    names = "|".join(sorted({name for variable in variables for name in (variable, fields[variable].json_name)}))
+    if names:
+        twice = _whole_path(rf"[^?]*\?(.*&)?({names})([=&].*)?")
+        yield _refusal(f"{template} named twice", _path_match(template, [_not_grpc(), twice]), 400)
 
 
 def _grpc_route(method: Method) -> Route:
@@ -139,6 +155,11 @@ def _path_match(template: str, headers: list[HeaderMatcher]) -> RouteMatch:
         return RouteMatch(path=template, headers=headers)
     literals = [re.escape(part) for part in re.split(r"\{[a-z_.]+\}", template)]
     return RouteMatch(safe_regex=RegexMatcher(regex=VARIABLE.join(literals)), headers=headers)
+
+
+def _whole_path(regex: str) -> HeaderMatcher:
+    """The path with its query."""
+    return HeaderMatcher(name=":path", string_match=StringMatcher(safe_regex=RegexMatcher(regex=regex)))
 
 
 def _verb_is(verb: str) -> HeaderMatcher:

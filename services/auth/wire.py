@@ -24,6 +24,7 @@ from services.auth.usecases.sessions import Login, Tokens
 from services.chassis.errors import UpdateMaskInvalid
 from services.chassis.ids import new_id
 from services.chassis.outbox import OutboxEvent
+from services.chassis.rpc.errors import json_path
 
 TOPIC: Final = "berth.auth.v1"
 TOKEN_TYPE: Final = "Bearer"  # noqa: S105 - a kind of token, not a token
@@ -72,7 +73,7 @@ def update_me_command(request: user_service_pb2.UpdateMeRequest) -> UpdateMe:
     paths = list(request.update_mask.paths)
     for path in paths:
         if path not in MUTABLE:
-            raise UpdateMaskInvalid(path=path)
+            raise UpdateMaskInvalid(path=json_path(path))
     if not paths:
         paths = [path for path in MUTABLE if request.HasField(path)]
     return UpdateMe({path: getattr(request, path) for path in paths}, request.etag)

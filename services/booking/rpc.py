@@ -13,7 +13,8 @@ from services.booking import usecases, wire
 from services.booking.ports import Listed, Ports, Window
 from services.booking.usecases import View
 from services.chassis import paging
-from services.chassis.errors import IdempotencyKeyInvalid
+from services.chassis.errors import IdempotencyKeyInvalid, PageTokenInvalid
+from services.chassis.ids import is_id
 from services.chassis.rpc.context import current
 
 DEFAULT_PAGE = 20  # bookings
@@ -96,7 +97,7 @@ async def _page(request: ListRequest, arguments: str, find: Lister) -> service.L
     limit = paging.page_size(request.limit or request.page_size, default=DEFAULT_PAGE, maximum=MAX_PAGE)
     bound = arguments.encode()
     if request.page_token:
-        window = Window(limit, after=str(paging.decode(request.page_token, bound)["after"]))
+        window = Window(limit, after=_after(request.page_token, bound))
         page = 0
     else:
         page = max(request.page, 1)
@@ -106,3 +107,10 @@ async def _page(request: ListRequest, arguments: str, find: Lister) -> service.L
     walking = bool(request.page_token or request.page_size)
     shown = service.Pagination(page=0 if walking else page, limit=limit, total=listed.total, next_page_token=token)
     return wire.booking_list(views, shown)
+
+
+def _after(page_token: str, arguments: bytes) -> str:
+    after = paging.decode(page_token, arguments).get("after")
+    if not isinstance(after, str) or not is_id("bkg", after):
+        raise PageTokenInvalid
+    return after

@@ -89,6 +89,12 @@ def set_up(service: str, level: str) -> None:
     # These tell at INFO what we tell better, or what nobody needs.
     for chatty in ("aiokafka", "alembic", "asyncio", "sqlalchemy", "stripe", "urllib3", "httpx"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    # A stranger's header in no known letters is no event, and its bytes are nothing to keep.
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
     # What is only kept for records that nobody prints costs on each one.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001 - the documented way not to look for callers
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Invalid encoding on")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.chassis.telemetry.logs import REDACTED, JsonFormatter, redact
+from services.chassis.telemetry.logs import REDACTED, JsonFormatter, redact, set_up
 
 
 def line(message: str = "something", *args: object, error: BaseException | None = None, **extra: Any) -> dict[str, Any]:
@@ -90,3 +90,15 @@ def test_what_is_no_secret_stays() -> None:
 
 def test_a_value_that_json_does_not_know_is_written_as_text() -> None:
     assert line(what=sys)["what"].startswith("<module")
+
+
+def test_strangers_headers_are_no_news(capsys: pytest.CaptureFixture[str]) -> None:
+    root, handlers, level = logging.getLogger(), logging.getLogger().handlers, logging.getLogger().level
+    try:
+        set_up("auth", "INFO")
+        logging.getLogger("grpc._cython.cygrpc").error("Invalid encoding on %s", b"\xff")
+        logging.getLogger("grpc._cython.cygrpc").error("something else")
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
+    assert [json.loads(written)["message"] for written in capsys.readouterr().err.splitlines()] == ["something else"]

@@ -34,7 +34,8 @@ def routes(contract: Contract) -> Routes:
 
 def first(routes: Routes, verb: str, path: str, content_type: str = "") -> str:
     """The name of the first route that takes a request."""
-    headers = {":method": verb, "content-type": content_type}
+    headers = {":method": verb, "content-type": content_type, ":path": path}
+    path = path.partition("?")[0]
     for route in routes:
         match = route["match"]
         if "path" in match:
@@ -73,6 +74,11 @@ def _holds(matcher: dict[str, Any], headers: dict[str, str]) -> bool:
         ("PUT", "/api/v1/bookings", "application/json", "/api/v1/bookings other verb"),
         ("GET", "/api/v1/users/me", "", "berth.auth.v1.UserService.GetMe"),
         ("GET", "/api/v1/bookings/bkg_1", "", "berth.booking.v1.BookingService.GetBooking"),
+        ("GET", "/api/v1/bookings/bkg_1?x=%20&y", "", "berth.booking.v1.BookingService.GetBooking"),
+        ("GET", "/api/v1/bookings/bkg_1?bookingId=bkg_2", "", "/api/v1/bookings/{booking_id} named twice"),
+        ("GET", "/api/v1/bookings/bkg_1?x=1&booking_id", "", "/api/v1/bookings/{booking_id} named twice"),
+        ("GET", "/api/v1/bookings/bkg_1?x=1&booking%49d=bkg_2", "", "escaped name"),
+        ("GET", "/api/v1/resources?vendorId=vnd_1", "", "berth.inventory.v1.ResourceService.ListResources"),
         ("GET", "/api/v1/bookings/bkg_1/nothing", "", "unknown"),
         ("GET", "/api/v1/bookings/%2e", "", "unknown"),
         ("POST", "/api/v1/bookings", "application/grpc", "unknown"),
