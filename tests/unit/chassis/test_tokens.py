@@ -167,6 +167,16 @@ async def test_claims_that_are_not_right(verifier: TokenVerifier, owner: Owner, 
         await verifier.verify(token)
 
 
+async def test_a_service_whose_clock_lags_believes_what_another_has_judged(
+    verifier: TokenVerifier, owner: Owner, clock: FixedClock
+) -> None:
+    token = sign(owner, claims())
+    clock.advance(timedelta(minutes=-10))
+    assert (await verifier.verify(token, handed_on=True)).subject == USER
+    with pytest.raises(TokenInvalid):
+        await verifier.verify(token)
+
+
 def encoded(part: bytes) -> str:
     return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
 
