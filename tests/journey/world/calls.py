@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -159,7 +159,8 @@ class Calls:
         if response.is_success:
             self.used.learn(body)
             return Reply("OK", "OK", body, response.status_code, headers=dict(response.headers))
-        return error_reply(body, response.headers.get("x-request-id"), response.status_code)
+        refused = error_reply(body, response.headers.get("x-request-id"), response.status_code)
+        return replace(refused, headers=dict(response.headers))
 
     def by_grpc(
         self,
