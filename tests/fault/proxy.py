@@ -68,14 +68,28 @@ class Proxy:
             end.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Taken at once and handed on when its time has come: what follows is late as well, but no later, and in order.
+        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        handing = asyncio.create_task(self._hand_on(waiting, writer))
         loop = asyncio.get_running_loop()
-        with suppress(ConnectionError):
-            while chunk := await reader.read(CHUNK_BYTES):
-                if self._weather is Weather.STALLED:
-                    await self._cleared.wait()
-                # Handed on later instead of waited for here: what follows is late as well, but no later.
-                loop.call_later(self._delay if self._weather is Weather.SLOW else 0.0, _write, writer, chunk)
-            await asyncio.sleep(self._delay)
+        try:
+            with suppress(ConnectionError):
+                while chunk := await reader.read(CHUNK_BYTES):
+                    waiting.put_nowait((loop.time() + (self._delay if self._weather is Weather.SLOW else 0.0), chunk))
+                await waiting.join()
+        finally:
+            handing.cancel()
+
+    async def _hand_on(self, waiting: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due, chunk = await waiting.get()
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            if self._weather is Weather.STALLED:
+                await self._cleared.wait()
+            if not writer.is_closing():
+                writer.write(chunk)
+            waiting.task_done()
 
     def close(self) -> None:
         """Ends every connection."""
@@ -83,11 +97,6 @@ class Proxy:
             writer.transport.abort()
         for task in self._tasks:
             task.cancel()
-
-
-def _write(writer: asyncio.StreamWriter, chunk: bytes) -> None:
-    if not writer.is_closing():
-        writer.write(chunk)
 
 
 @asynccontextmanager
