@@ -47,7 +47,7 @@ def grid(slot_minutes: int, day: date, zone: ZoneInfo) -> list[datetime]:
 def _openings(rules: AppointmentRules, day: date, zone: ZoneInfo) -> list[Period]:
     """A day's opening hours as instants, those that touch joined to one.
 
-    An opening lasts from the first time the clocks show its beginning to the last time they show its end.
+    An opening lasts from the first time the clocks show its beginning to the end of the last minute before its end.
     """
     hours = sorted(opening for opening in rules.openings if opening.day_of_week == day.isoweekday())
     return _joined(
@@ -59,7 +59,11 @@ def _at(day: date, minutes: int, zone: ZoneInfo, *, last: bool) -> datetime:
     # The end of the day is the next one's beginning; asked for as 24:00 it would be the end of its second occurrence.
     if minutes == MINUTES_A_DAY:
         return midnight(day + DAY, zone)
-    return instant(datetime.combine(day, time()) + timedelta(minutes=minutes), zone, last=last)
+    wall = datetime.combine(day, time()) + timedelta(minutes=minutes)
+    # Not the last time that the end itself is shown: clocks put back to just that time show it again an hour too late.
+    if last and occurrences(wall - MINUTE, zone):
+        return instant(wall - MINUTE, zone, last=True) + MINUTE
+    return instant(wall, zone, last=last)
 
 
 def _joined(periods: Iterable[Period]) -> list[Period]:

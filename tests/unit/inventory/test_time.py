@@ -82,6 +82,17 @@ def test_slots_are_those_that_a_wall_clock_shows(
     assert list(slots(rules, *when)) == naive.day_slots(rules, *when)
 
 
+def test_a_close_at_the_very_time_that_clocks_are_put_back_to_stays_the_close() -> None:
+    # Chatham's clocks show 2:45 once more at 3:45; who closes at 2:45 has closed an hour before.
+    rules = AppointmentRules(15, openings=(Opening(7, 120, 165),))
+    chatham, day = ZoneInfo("Pacific/Chatham"), date(2027, 4, 4)
+    assert [at.astimezone(chatham).strftime("%H:%M") for at in slots(rules, day, chatham)] == [
+        "02:00",
+        "02:15",
+        "02:30",
+    ]
+
+
 @pytest.mark.parametrize(
     ("day", "zone", "count"),
     [
