@@ -17,6 +17,7 @@ from tests.mesh import Mesh
 # Six digits alone mean something in our own logs only; elsewhere they are process ids and ports.
 OURS = ("auth", "inventory", "booking", "payment", "notification", "gateway", "mail")
 SHORTEST = 6  # letters of a value that is looked for: shorter ones are words
+_WORD = re.compile(r"[^\W\d_]{5}")  # what nobody would take for a name may stand anywhere
 
 
 def secrets(mesh: Mesh) -> dict[str, str]:
@@ -30,7 +31,8 @@ def people(mesh: Mesh) -> dict[str, str]:
     with psycopg.connect(mesh.superuser_url("auth")) as connection:
         for email, first, last, phone in connection.execute("SELECT email, first_name, last_name, phone FROM users"):
             found |= {email: "e-mail", phone: "phone"}
-            found |= {f"{first} {last}": "name", f'"{first}"': "first name", f'"{last}"': "last name"}
+            names = {f"{first} {last}": "name", f'"{first}"': "first name", f'"{last}"': "last name"}
+            found |= {name: what for name, what in names.items() if _WORD.search(name)}
     return found
 
 
