@@ -26,7 +26,7 @@ def at_rate(bench: Bench) -> None:
     bench.warm_up(url, market.bookings(sizes.warm_up, resources, token))
     requests = market.bookings(int(sizes.rate * sizes.rate_seconds), resources, market.sign_in("customer"))
     note = f"{sizes.rate:g} a second for {sizes.rate_seconds:g} s"
-    bench.loaded(RATE, load.Plan(url, requests, rate=sizes.rate), note=note)
+    bench.loaded(RATE, load.Plan(url, requests, rate=sizes.rate), mails=False, note=note)
 
 
 def through_skeleton(bench: Bench) -> None:

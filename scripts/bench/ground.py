@@ -66,15 +66,15 @@ class Bench:
         parts = self.mesh.status()["parts"]
         return {**{name: [part["pid"]] for name, part in parts.items() if part["pid"]}, **self.others}
 
-    def loaded(self, name: str, plan: load.Plan, *, drains: bool = True, note: str = "") -> Line:
+    def loaded(self, name: str, plan: load.Plan, *, drains: bool = True, mails: bool = True, note: str = "") -> Line:
         """Runs a load, waits until nothing is on its way, audits, and puts it all into the report.
 
-        What a booking costs includes what it causes later: its events, its webhook, its mail.
+        What a booking costs includes what it causes later: its events, its webhook and, with `mails`, its mail.
         """
         pids = self.pids()
         before = cpu.read(pids)
         result = load.run(plan, self.work)
-        seconds = settle.drain(self.databases) if drains else 0.0
+        seconds = settle.drain(self.databases, mails=mails) if drains else 0.0
         count = len(plan.requests)
         costs = {part: 1000 * used / count for part, used in cpu.spent(before, cpu.read(pids)).items()}
         pending = sum(count for state, count in result.states.items() if state != "CONFIRMED")

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from services.chassis.db import Database
 
 POOL_SIZE = 8  # connections of one process, as each of the mesh's services has
+# Prepared when first used, as the mesh's hot statements are.
+PREPARED = {"prepare_threshold": 0}
 OVERFLOW = 8  # for whoever must read something more while it holds one
 
 
@@ -40,7 +42,7 @@ class StaleError(Exception):
 def open_engine(url: str) -> AsyncEngine:
     """The one door to the one database."""
     address = url.replace("postgresql://", "postgresql+psycopg://", 1)
-    return create_async_engine(address, pool_size=POOL_SIZE, max_overflow=OVERFLOW)
+    return create_async_engine(address, pool_size=POOL_SIZE, max_overflow=OVERFLOW, connect_args=PREPARED)
 
 
 class OneDatabase:
