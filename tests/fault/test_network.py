@@ -35,21 +35,22 @@ def _peers(world: World, service: str, address: str) -> str:
 async def test_the_deadline_holds_over_a_bad_way(world: World, service: str, weather: Weather) -> None:
     async with between(world.mesh.endpoint(service)) as (proxy, address):
         await world.restarted("booking", BERTH_PEERS=_peers(world, service, address))
-        good = await world.customer.book_surely(await world.one_night(), new_key())
-        assert good.ok, good
-        room = await world.resource(20)
-        proxy.change(weather, 0.2)
-        target = world.mesh.gateway_url.removeprefix("http://")
-        async with grpc.aio.insecure_channel(target) as channel:
-            tried = [await _book_in_time(world, channel, room) for _ in range(4)]
-        proxy.change(Weather.CLEAR)
-        cleared = time.monotonic()
-        again = await world.customer.book_surely(stay(room, night(0), night(1)), new_key())
-        recovered = time.monotonic() - cleared
-        assert again.ok, again
-        # What was begun meanwhile ends while the way is still there.
-        await world.drained()
-        await asyncio.to_thread(world.mesh.part("booking").restart)
+        try:
+            good = await world.customer.book_surely(await world.one_night(), new_key())
+            assert good.ok, good
+            room = await world.resource(20)
+            proxy.change(weather, 0.2)
+            target = world.mesh.gateway_url.removeprefix("http://")
+            async with grpc.aio.insecure_channel(target) as channel:
+                tried = [await _book_in_time(world, channel, room) for _ in range(4)]
+            proxy.change(Weather.CLEAR)
+            cleared = time.monotonic()
+            again = await world.customer.book_surely(stay(room, night(0), night(1)), new_key())
+            recovered = time.monotonic() - cleared
+            assert again.ok, again
+        finally:
+            # Nobody may look for the way when it is no more.
+            await asyncio.to_thread(world.mesh.part("booking").restart)
     unclear = [code for _, code in tried if code not in {"OK", "UNAVAILABLE", "DEADLINE_EXCEEDED"}]
     judge(
         f"{service} {weather}{' by 200 ms' if weather is Weather.SLOW else ''}",
