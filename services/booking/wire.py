@@ -65,7 +65,12 @@ def create_booking(request: service.CreateBookingRequest) -> CreateBooking:
     details = request.user_details
     return CreateBooking(
         order=_order(request),
-        guest=Guest(details.first_name, details.last_name, details.email, details.phone),
+        guest=Guest(
+            _name(details.first_name, "user_details.first_name"),
+            _name(details.last_name, "user_details.last_name"),
+            details.email,
+            details.phone,
+        ),
         payment_method=request.payment_method or CREDIT_CARD,
         payment_token=request.payment_details.token,
     )
@@ -84,6 +89,13 @@ def attempt_payment(request: service.AttemptBookingPaymentRequest) -> AttemptPay
 
 def status_asked(value: messages.Booking.Status.ValueType) -> Status | None:
     return _FROM_STATUS.get(value)
+
+
+def _name(text: str, field: str) -> str:
+    name = text.strip()
+    if not name:
+        raise InvalidField(violations=(Violation(field, "must not be blank", "string.min_len"),))
+    return name
 
 
 def _order(request: service.CreateBookingRequest) -> Order:

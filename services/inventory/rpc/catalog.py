@@ -15,6 +15,7 @@ from services.chassis.rpc.context import current
 from services.inventory.ports import Ports
 from services.inventory.usecases import resources, vendors
 from services.inventory.wire import catalog as wire
+from services.inventory.wire.fields import name_from
 
 PAGE_DEFAULT: Final = 50
 PAGE_MOST: Final = 200
@@ -28,7 +29,8 @@ class VendorRpc(VendorServiceServicer):
 
     async def CreateVendor(self, request: messages.CreateVendorRequest, _: Any) -> resource_pb2.Vendor:
         call = current()
-        vendor = await vendors.create_vendor(self._ports, call.principal, request.display_name, call.idempotency)
+        name = name_from(request.display_name, "display_name")
+        vendor = await vendors.create_vendor(self._ports, call.principal, name, call.idempotency)
         call.location = f"/api/v1/vendors/{vendor.vendor_id}"
         return wire.vendor_to(vendor)
 

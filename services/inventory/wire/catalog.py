@@ -33,6 +33,7 @@ from services.inventory.wire.fields import (
     minutes_to,
     money_from,
     money_to,
+    name_from,
 )
 
 _VENDOR_FIELDS = frozenset({"display_name"})
@@ -111,11 +112,9 @@ def vendor_update_from(sent: messages.UpdateVendorRequest) -> UpdateVendor:
     """Read what to change of a vendor."""
     present = [name for name in _VENDOR_FIELDS if sent.HasField(name)]  # type: ignore[arg-type]  # names of its fields
     wanted = masked(sent.update_mask.paths, _VENDOR_FIELDS, present)
-    if "display_name" in wanted and not sent.display_name:
-        raise invalid("display_name", "is required")
     return UpdateVendor(
         vendor_id=sent.vendor_id,
-        display_name=sent.display_name if "display_name" in wanted else None,
+        display_name=name_from(sent.display_name, "display_name") if "display_name" in wanted else None,
         etag=sent.etag,
     )
 
@@ -124,7 +123,7 @@ def resource_creation_from(sent: messages.CreateResourceRequest) -> CreateResour
     """Read a resource to create."""
     return CreateResource(
         vendor_id=sent.vendor_id,
-        name=sent.name,
+        name=name_from(sent.name, "name"),
         kind=Kind(resource_pb2.Resource.Kind.Name(sent.kind)),
         time_zone=sent.time_zone,
         capacity=sent.capacity,
@@ -146,7 +145,7 @@ def resource_update_from(sent: messages.UpdateResourceRequest) -> UpdateResource
     return UpdateResource(
         resource_id=sent.resource_id,
         etag=sent.etag,
-        name=sent.name if "name" in wanted else None,
+        name=name_from(sent.name, "name") if "name" in wanted else None,
         description=sent.description if "description" in wanted else None,
         capacity=sent.capacity if "capacity" in wanted else None,
         price=_price_from(sent.price) if "price" in wanted else None,

@@ -78,6 +78,14 @@ def masked(paths: Iterable[str], changeable: frozenset[str], present: Iterable[s
     return wanted or frozenset(present) & changeable
 
 
+def name_from(text: str, field: str) -> str:
+    """Read a name for people, without space around it; one that is nothing else is none."""
+    name = text.strip()
+    if not name:
+        raise invalid(field, "must not be blank")
+    return name
+
+
 def invalid(field: str, description: str) -> InvalidField:
     """The refusal of one field."""
     return InvalidField(violations=[Violation(field, description)])
