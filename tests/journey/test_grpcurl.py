@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from infra.local.topology import ROOT
+from scripts.demo.journey import ROOM, VENDOR
 from tests.mesh import Mesh
 
 GRPCURL_SECONDS = 30
@@ -51,8 +52,10 @@ def test_an_operator_books_and_reads(mesh: Mesh, grpcurl: str) -> None:
     person = {"email": "customer@demo.berth.example", "password": "harbour-lights-42"}
     session = through_the_gateway(mesh, grpcurl, "berth.auth.v1.AuthService/Login", person)
     token = session["tokens"]["accessToken"]
-    listed = through_the_gateway(mesh, grpcurl, "berth.inventory.v1.ResourceService/ListResources", {})
-    room = next(resource for resource in listed["resources"] if resource["kind"] == "STAY")
+    listed = through_the_gateway(
+        mesh, grpcurl, "berth.inventory.v1.ResourceService/ListResources", {"vendorId": VENDOR}
+    )
+    room = next(resource for resource in listed["resources"] if resource["resourceId"] == ROOM)
     arrival = datetime.now(UTC).date() + timedelta(days=75)
     order = {
         "resourceId": room["resourceId"],

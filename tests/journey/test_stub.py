@@ -22,6 +22,7 @@ from berth.inventory.v1 import (
 )
 from google.rpc import error_details_pb2, status_pb2
 
+from scripts.demo.journey import ROOM, VENDOR
 from tests.journey.audit import audited
 from tests.mesh import Mesh
 
@@ -110,9 +111,9 @@ def become_somebody(mesh: Mesh, channel: grpc.Channel) -> str:
 def a_stay(channel: grpc.Channel) -> resource_pb2.Resource:
     """The demo's nightly stay, as anybody may see it."""
     resources = catalog_service_pb2_grpc.ResourceServiceStub(channel)
-    listed = resources.ListResources(catalog_service_pb2.ListResourcesRequest(), metadata=TENANT, timeout=5)
-    stays = [resource for resource in listed.resources if resource.kind == resource_pb2.Resource.Kind.STAY]
-    return stays[0]
+    request = catalog_service_pb2.ListResourcesRequest(vendor_id=VENDOR)
+    listed = resources.ListResources(request, metadata=TENANT, timeout=5)
+    return next(resource for resource in listed.resources if resource.resource_id == ROOM)
 
 
 def as_person(token: str, key: str = "") -> tuple[tuple[str, str], ...]:
