@@ -5,6 +5,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
+# What makes the environment; the system's own is built with a profile, which the builds of version managers often lack.
+BASE_PYTHON ?= python3
 export PYTHONPATH := $(CURDIR):$(CURDIR)/generated/python
 
 # The packages are installed once for each content of the lock file.
@@ -18,7 +20,7 @@ help:  ## list the targets
 	  | while IFS='|' read -r target says; do printf '  %-12s %s\n' "$$target" "$$says"; done
 
 $(INSTALLED): requirements/dev.lock scripts/bootstrap.py
-	@python3 scripts/bootstrap.py .venv requirements/dev.lock >&2
+	@$(BASE_PYTHON) scripts/bootstrap.py .venv requirements/dev.lock >&2
 	@touch $@
 
 up: $(INSTALLED)  ## start the whole mesh and wait until it serves (FRESH=1 forgets all data first)

@@ -92,10 +92,6 @@ class Bookings(Protocol):
         """The id that the key was first used for, if it was."""
         ...
 
-    async def take_note(self, tenant_id: str, news: News) -> None:
-        """Take an event that changes nothing; raises Repeated."""
-        ...
-
     async def take_over(self, booking: Booking, now: datetime, lease: datetime) -> Booking | None:
         """Take a booking that stands still until `lease`; None where somebody else does."""
         ...

@@ -109,11 +109,6 @@ class StoredBookings:
             found = await idempotency.find(connection, key)
         return found.resource_id if found is not None else None
 
-    async def take_note(self, tenant_id: str, news: News) -> None:
-        async with self._database.transaction(tenant_id) as connection:
-            now = (await connection.execute(select(func.now()))).scalar_one()
-            await _take_note(connection, news, now)
-
     async def take_over(self, booking: Booking, now: datetime, lease: datetime) -> Booking | None:
         row = await self._worker_database.fetch_one(
             _TAKE_OVER, (lease, booking.booking_id, booking.tenant_id, booking.version, now)

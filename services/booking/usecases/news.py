@@ -11,13 +11,16 @@ MAX_TRIES = 8  # against changes by others
 
 
 async def hear_payment(ports: Ports, tenant_id: str, booking_id: str, charge: Charge, news: News) -> None:
-    """Note how a booking's payment stands, and have the saga act on it; raises Repeated for news taken before."""
+    """Note how a booking's payment stands, and have the saga act on it; raises Repeated for news taken before.
+
+    What changes nothing is not even written down as taken: it would change nothing a second time either, and it is by
+    far the most, because a booking mostly learns by payment's own answer before the event arrives.
+    """
     for _ in range(MAX_TRIES):
         booking = await ports.bookings.get(tenant_id, booking_id)
         after = booking and _after(ports, booking, charge)
         if booking is None or after is None:
             # Not ours, no news, or soon to be answered by payment itself.
-            await ports.bookings.take_note(tenant_id, news)
             return
         try:
             saved = await ports.bookings.save(booking, after, news=news)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BATCH = 500  # events
 POLL_SECONDS = 1.0  # asleep, the relay looks this often by itself
-MIN_INTERVAL_SECONDS = 0.025  # busy, it looks this often at most: events gather into batches
+MIN_INTERVAL_SECONDS = 0.1  # busy, it looks this often at most: events gather into batches
 STANDBY_SECONDS = 1.0  # how often a standby asks whether it may lead
 FLUSH_SECONDS = 1.0  # how long one wait for acknowledgements blocks a thread
 OBSERVE_SECONDS = 5.0  # how often the waiting events are counted

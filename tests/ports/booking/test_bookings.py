@@ -175,7 +175,7 @@ async def test_a_stale_change_is_refused_and_changes_nothing(bookings: Bookings)
             await bookings.save(booking, booking.expiring(START, LEASE), **taken)
     assert await found(bookings, booking) == newer
     assert await bookings.first_use(key("a")) is None
-    await bookings.take_note(TENANT, News("evt_1", "t"))
+    await bookings.save(newer, newer.due(LEASE), key=key("a"), news=News("evt_1", "t"))
 
 
 async def test_of_many_changes_of_one_version_one_wins(bookings: Bookings) -> None:
@@ -194,8 +194,6 @@ async def test_news_and_keys_are_taken_once(bookings: Bookings) -> None:
     booking = await bookings.save(booking, held(booking), news=News("evt_1", "t"))
     with pytest.raises(Repeated):
         await bookings.save(booking, booking.expiring(START, LEASE), news=News("evt_1", "t"))
-    with pytest.raises(Repeated):
-        await bookings.take_note(TENANT, News("evt_1", "t"))
     booking = await bookings.save(booking, booking.due(LEASE), key=key("a"))
     with pytest.raises(Repeated):
         await bookings.save(booking, booking.due(LEASE), key=key("a"))

@@ -16,7 +16,7 @@ from services.booking.domain import (
     Status,
     Step,
 )
-from services.booking.ports import News, Repeated
+from services.booking.ports import News
 from services.booking.usecases import CancelBooking, cancel_booking, hear_payment
 from services.chassis.errors import DependencyUnavailable
 from services.chassis.money import Money
@@ -52,9 +52,10 @@ async def test_the_news_of_a_payment_confirms() -> None:
     await deliver(world)
     assert (now(world, booking_id).step, len(world.wakes)) == (Step.POST, 1)
     await run_worker(world)
-    assert now(world, booking_id).status is Status.CONFIRMED
-    with pytest.raises(Repeated):
-        await deliver(world)
+    confirmed = now(world, booking_id)
+    assert confirmed.status is Status.CONFIRMED
+    await deliver(world)
+    assert now(world, booking_id) == confirmed
 
 
 async def test_without_news_payment_is_asked_after_five_seconds() -> None:
@@ -195,11 +196,16 @@ async def test_a_payment_that_somebody_else_cancelled_ends_the_booking() -> None
     assert (booking.status, booking.status_reason, world.inventory.used()) == (Status.EXPIRED, "PAYMENT_CANCELLED", 0)
 
 
-async def test_news_for_nobody_are_taken_and_forgotten() -> None:
+async def test_news_that_change_nothing_leave_nothing_behind() -> None:
     world = new_world()
-    charge = Charge("pay_1", PaymentStatus.SUCCEEDED, 9)
-    await hear_payment(world.ports, TENANT, "bkg_nobody", charge, News("evt_1", "t"))
-    assert world.bookings.taken == {"evt_1"}
+    booking_id = await pending(world)
+    before = now(world, booking_id)
+    await hear_payment(
+        world.ports, TENANT, "bkg_nobody", Charge("pay_1", PaymentStatus.SUCCEEDED, 9), News("evt_1", "t")
+    )
+    stale = Charge("pay_1", PaymentStatus.REQUIRES_PAYMENT_METHOD, 0)
+    await hear_payment(world.ports, TENANT, booking_id, stale, News("evt_2", "t"))
+    assert (world.bookings.taken, now(world, booking_id)) == (set(), before)
 
 
 async def test_what_was_paid_after_its_end_is_given_back() -> None:

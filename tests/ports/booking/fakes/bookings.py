@@ -63,12 +63,6 @@ class FakeBookings:
         await self._turn()
         return self._find(key)
 
-    async def take_note(self, tenant_id: str, news: News) -> None:
-        await self._turn()
-        if news.event_id in self.taken:
-            raise Repeated
-        self.taken.add(news.event_id)
-
     async def take_over(self, booking: Booking, now: datetime, lease: datetime) -> Booking | None:
         await self._turn()
         row = self.rows[booking.booking_id]
