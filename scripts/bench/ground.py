@@ -77,10 +77,10 @@ class Bench:
         seconds = settle.drain(self.databases, mails=mails) if drains else 0.0
         count = len(plan.requests)
         costs = {part: 1000 * used / count for part, used in cpu.spent(before, cpu.read(pids)).items()}
-        pending = sum(count for state, count in result.states.items() if state != "CONFIRMED")
+        others = [f"{seen} {said}" for said, seen in sorted(result.outcomes.items()) if said != "CONFIRMED"]
         notes = [
             note,
-            f"{pending} not CONFIRMED" if pending else "",
+            *others,
             f"drained {seconds:.1f} s later" if drains else "",
         ]
         line = Line(

@@ -50,7 +50,8 @@ class Result:
     seconds: float
     milliseconds: Sequence[float]
     statuses: Mapping[str, int]
-    states: Mapping[str, int]
+    outcomes: Mapping[str, int]
+    """What the answers said: a booking's status, or why there is none; none for what was not answered."""
     cpu_seconds: float
     kept: Sequence[str] = ()
 
@@ -70,6 +71,14 @@ class Result:
         return sum(count for status, count in self.statuses.items() if not status.startswith("2"))
 
 
+def outcome(http_status: int, answer: Mapping[str, Any]) -> str:
+    """What an answer says: its `status`, or the reason of the refusal."""
+    if "status" in answer:
+        return str(answer["status"])
+    reasons = (detail["reason"] for detail in answer.get("details", ()) if "reason" in detail)
+    return f"{http_status} {next(reasons, 'without a reason')}"
+
+
 def run(plan: Plan, work: Path) -> Result:
     """Runs a plan in a process of its own."""
     return Result(**apart.run("scripts.bench.load", plan, work))
@@ -80,7 +89,7 @@ async def _send_all(plan: Plan) -> Result:
 
     milliseconds: list[float] = []
     statuses: Counter[str] = Counter()
-    states: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     kept: list[str] = []
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
     connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
@@ -96,7 +105,7 @@ async def _send_all(plan: Plan) -> Result:
                     answer = await response.json(content_type=None)
                     statuses[str(response.status)] += 1
                     if isinstance(answer, dict):
-                        states[str(answer.get("status", ""))] += 1
+                        outcomes[outcome(response.status, answer)] += 1
                         if plan.keep in answer:
                             kept.append(answer[plan.keep])
             except (TimeoutError, aiohttp.ClientError, ValueError) as error:
@@ -121,7 +130,7 @@ async def _send_all(plan: Plan) -> Result:
             waiting = list(reversed(plan.requests))
             await asyncio.gather(*(one_client(waiting) for _ in range(plan.clients)))
         seconds = time.perf_counter() - started
-    return Result(seconds, milliseconds, dict(statuses), dict(states), time.process_time() - busy, kept)
+    return Result(seconds, milliseconds, dict(statuses), dict(outcomes), time.process_time() - busy, kept)
 
 
 async def _work(fields: dict[str, Any]) -> Result:

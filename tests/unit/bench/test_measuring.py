@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 
 from scripts.bench import cpu
-from scripts.bench.load import Result
+from scripts.bench.load import Result, outcome
 
 
 def test_percentiles_and_errors() -> None:
     result = Result(2.0, [float(n) for n in range(1, 101)], {"201": 97, "409": 2, "TimeoutError": 1}, {}, 0.1)
     assert (result.percentile(0.5), result.percentile(0.99), result.percentile(1.0)) == (51.0, 100.0, 100.0)
     assert (result.errors, result.per_second) == (3, 50.0)
+
+
+def test_an_answer_says_how_the_booking_stands_or_why_there_is_none() -> None:
+    refusal = {"code": 8, "details": [{"servingData": ""}, {"reason": "OVERLOADED"}], "message": "Later."}
+    assert outcome(201, {"status": "PENDING"}) == "PENDING"
+    assert outcome(429, refusal) == "429 OVERLOADED"
+    assert outcome(502, {"detail": "?"}) == "502 without a reason"
 
 
 def test_no_answers_have_no_percentile() -> None:
