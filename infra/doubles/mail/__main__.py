@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import signal
 
+import uvloop
+
 from infra.doubles.mail.server import serving
 
 
@@ -24,4 +26,4 @@ if __name__ == "__main__":
     parser.add_argument("--smtp-port", type=int, required=True)
     parser.add_argument("--port", type=int, required=True, help="HTTP: the page and the JSON")
     given = parser.parse_args()
-    asyncio.run(serve(given.smtp_port, given.port))
+    uvloop.run(serve(given.smtp_port, given.port))

@@ -1,4 +1,4 @@
-"""Owns the catcher's page: every caught message, newest first, with nothing of it trusted."""
+"""Owns the catcher's page: the newest messages, with nothing of it trusted."""
 
 from __future__ import annotations
 

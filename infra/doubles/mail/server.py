@@ -15,6 +15,7 @@ from infra.doubles.mail.store import Mailbox
 
 MESSAGE_BYTES = 10 * 1024 * 1024
 OUTAGE_SECONDS = 3600.0
+SHOWN_MESSAGES = 200  # on the page; the JSON has all of them
 
 
 class Catcher:
@@ -73,7 +74,7 @@ async def serving(smtp_port: int, http_port: int) -> AsyncIterator[Catcher]:
 
 def _application(catcher: Catcher) -> web.Application:
     async def show(request: web.Request) -> web.Response:
-        text = page(reversed(catcher.mailbox.list(request.query.get("to"))))
+        text = page(catcher.mailbox.newest(SHOWN_MESSAGES, request.query.get("to")))
         return web.Response(text=text, content_type="text/html", headers=SECURITY_HEADERS)
 
     async def messages(request: web.Request) -> web.Response:

@@ -5,6 +5,8 @@ import asyncio
 import signal
 from pathlib import Path
 
+import uvloop
+
 from infra.doubles.stripe.server import Options, serving
 
 
@@ -40,4 +42,4 @@ async def serve(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(read_options()))
+    uvloop.run(serve(read_options()))

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import binascii
-import copy
 import hmac
 import json
 from typing import Any
@@ -134,8 +133,8 @@ class Api:
             try:
                 paths = Params({"expand": call.values.pop("expand", [])}, ("expand",)).texts("expand")
                 answer = route.operation(self._account, call, *ids)
-                # The answer is a copy: expanding it must not reach what is stored.
-                body = expand(self._account, copy.deepcopy(answer), paths)
+                # The answer is a copy, by the quicker way: expanding it must not reach what is stored.
+                body = expand(self._account, json.loads(json.dumps(answer)), paths)
                 if call.publishable:
                     body = {name: value for name, value in body.items() if name not in _HIDDEN_FROM_BROWSERS}
                 status, text = 200, json.dumps(body)
