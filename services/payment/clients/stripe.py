@@ -10,17 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
-from urllib.request import getproxies
 
-import requests
 import stripe
-from requests.adapters import HTTPAdapter
 
 from services.chassis.clock import Clock
 from services.chassis.crash import crash_point
 from services.chassis.errors import DependencyUnavailable
 from services.chassis.rpc.context import remaining
 from services.payment.clients.objects import EXPANDED, Object, metadata, read_event, read_intent, read_refund
+from services.payment.clients.transport import Transport
 from services.payment.domain.payments import (
     Payment,
     PaymentTokenInvalid,
@@ -72,7 +70,7 @@ class StripeProvider:
             api_key,
             base_addresses={"api": api_base},
             max_network_retries=retries,
-            http_client=stripe.RequestsClient(timeout=timeout_seconds, session=_session(api_base)),
+            http_client=Transport(api_base, timeout_seconds=timeout_seconds, connections=CONCURRENCY),
         )
         self._webhook_secrets = webhook_secrets
         self._clock = clock
@@ -225,15 +223,6 @@ class StripeProvider:
         wait = LONGEST_WAIT_SECONDS if left is None else max(0.0, left - ANSWER_SECONDS)
         async with asyncio.timeout(wait):
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-
-
-def _session(api_base: str) -> requests.Session:
-    session = requests.Session()
-    # Left to itself it looks through the environment and for a .netrc on every call, a fifth of the call's cost.
-    session.trust_env = False
-    session.proxies.update(getproxies())
-    session.mount(api_base, HTTPAdapter(pool_maxsize=CONCURRENCY))
-    return session
 
 
 def _metadata(payment: Payment) -> dict[str, str]:
