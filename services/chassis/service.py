@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 BACKGROUND_STOP_SECONDS = 10.0  # how long background work may take to end
 FIRST_PAUSE_SECONDS = 0.5  # before failed background work is begun anew
 MAX_PAUSE_SECONDS = 30.0
+# Of the cyclic collector: calls leave few cycles behind, and looking for them at every 700 objects cost a service 3 %.
+COLLECT_AFTER = (10_000, 20, 20)
 
 C = TypeVar("C", bound=ServiceConfig)
 
@@ -223,6 +225,7 @@ class _Process:
         # What lives from here to the end need not be looked at by every collection.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*COLLECT_AFTER)
         await drain.wait()
         logger.info("draining")
         await self._server.drain()

@@ -24,10 +24,9 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.db import Database
+from services.chassis.db import Database, HotStatement
 from services.chassis.idempotency import store as keys
 from services.chassis.idempotency.key import IdempotencyKey
 from services.chassis.inbox import inbox_tables
@@ -97,11 +96,8 @@ Index("notifications_create_time", notifications.c.create_time)
 inbox_tables(METADATA)
 keys.idempotency_table(METADATA)
 
-_QUEUE = (
-    "SELECT queue_delivery(%(consumer)s, %(type)s, %(topic)s, %(key)s, %(version)s, %(at)s, %(delivery_id)s,"
-    " %(tenant_id)s, %(event_id)s, %(user_id)s, %(kind)s, %(urgent)s, %(booking_id)s, %(challenge_id)s,"
-    " %(refund_currency)s, %(refund_minor)s, %(expire_time)s) AS intake"
-)
+_QUEUE = f"SELECT queue_delivery({', '.join(['%s'] * 17)}) AS intake"
+_ADD = f"SELECT add_notification({', '.join(['%s'] * 9)})"
 _TAKE = """
     UPDATE deliveries SET attempts = attempts + 1, next_try_time = %(again)s
     WHERE delivery_id IN (
@@ -125,32 +121,33 @@ class DeliveryRows:
 
     def __init__(self, database: Database, worker_database: Database) -> None:
         self._database = database
+        self._queue = HotStatement(database, _QUEUE)
         self._worker = worker_database
 
     async def queue(self, delivery: Delivery, source: Source, at: datetime) -> Intake:
         """Note the event as applied and queue its message."""
         subject = delivery.subject
-        row = await self._database.fetch_one(
-            _QUEUE,
-            {
-                "consumer": CONSUMER,
-                "type": source.type,
-                "topic": source.topic,
-                "key": source.key,
-                "version": source.version,
-                "at": at,
-                "delivery_id": delivery.delivery_id,
-                "tenant_id": delivery.tenant_id,
-                "event_id": delivery.event_id,
-                "user_id": delivery.user_id,
-                "kind": str(subject.kind),
-                "urgent": subject.kind.urgent,
-                "booking_id": subject.booking_id,
-                "challenge_id": subject.challenge_id,
-                "refund_currency": subject.refund.currency if subject.refund is not None else None,
-                "refund_minor": subject.refund.minor if subject.refund is not None else None,
-                "expire_time": subject.expire_time,
-            },
+        row = await self._queue.fetch_one(
+            source.key,
+            (
+                CONSUMER,
+                source.type,
+                source.topic,
+                source.key,
+                source.version,
+                at,
+                delivery.delivery_id,
+                delivery.tenant_id,
+                delivery.event_id,
+                delivery.user_id,
+                str(subject.kind),
+                subject.kind.urgent,
+                subject.booking_id,
+                subject.challenge_id,
+                subject.refund.currency if subject.refund is not None else None,
+                subject.refund.minor if subject.refund is not None else None,
+                subject.expire_time,
+            ),
         )
         if row is None:
             raise AssertionError("A function call without a row is impossible.")
@@ -200,10 +197,20 @@ class InboxRows:
 
     async def add(self, notification: Notification) -> None:
         """Add a message once."""
-        values = {column.name: getattr(notification, column.name) for column in notifications.columns}
-        statement = insert(notifications).values(values | {"kind": str(notification.kind)}).on_conflict_do_nothing()
-        async with self._database.transaction(notification.tenant_id) as connection:
-            await connection.execute(statement)
+        await self._database.execute(
+            _ADD,
+            (
+                notification.notification_id,
+                notification.tenant_id,
+                notification.user_id,
+                notification.event_id,
+                str(notification.kind),
+                notification.title,
+                notification.body,
+                notification.booking_id,
+                notification.create_time,
+            ),
+        )
 
     async def page(
         self, tenant_id: str, user_id: str, after: str, size: int, *, unread: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -17,7 +18,7 @@ from services.booking.ports import Listed, News, Repeated, Stale, Window
 from services.booking.store.rows import booking_of, changes, new_row
 from services.booking.store.tables import booking_history, bookings
 from services.booking.wire import TOPIC, event_of
-from services.chassis.db import Database
+from services.chassis.db import Database, HotStatement
 from services.chassis.errors import IdempotencyKeyReused
 from services.chassis.idempotency import store as idempotency
 from services.chassis.idempotency.key import IdempotencyKey
@@ -26,6 +27,7 @@ from services.chassis.inbox import AlreadyApplied
 from services.chassis.inbox import claim as claim_event
 
 CONSUMER = "booking"  # how booking's inbox rows are named
+REMEMBERED = 10_000  # bookings whose payment's version is known without looking: those of the last minutes
 MAX_TRIES = 3  # of storing a booking: a second is needed once in billions, when two have drawn one code
 
 _CREATE = "SELECT booking_id, request_hash FROM create_booking(%s::jsonb, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
@@ -61,6 +63,11 @@ class StoredBookings:
     ) -> None:
         """`wake` is told when an event was stored; `traceparent` names the trace that it belongs to."""
         self._database = database
+        self._create = HotStatement(database, _CREATE)
+        self._save = HotStatement(database, _SAVE)
+        self._read = HotStatement(database, _READ)
+        self._heard: OrderedDict[str, int] = OrderedDict()
+        """What this process has stored of late: the payment's version only grows, so it stays true."""
         self._worker_database = worker_database
         self._wake = wake
         self._traceparent = traceparent
@@ -78,7 +85,7 @@ class StoredBookings:
         raise RuntimeError("Neither key nor confirmation code come to rest.")
 
     async def get(self, tenant_id: str, booking_id: str) -> Booking | None:
-        row = await self._database.fetch_one(_READ, (tenant_id, booking_id))
+        row = await self._read.fetch_one(booking_id, (tenant_id, booking_id))
         return booking_of(row) if row is not None else None
 
     async def save(
@@ -94,7 +101,7 @@ class StoredBookings:
             *self._event(fact),
         )
         if key is None and news is None:
-            row = await self._database.fetch_one(_SAVE, parameters)
+            row = await self._save.fetch_one(before.booking_id, parameters)
             stored = row is not None and row.stored
         else:
             stored = await self._database.run_again(lambda: self._save_with(parameters, before, after, key, news))
@@ -102,7 +109,14 @@ class StoredBookings:
             raise Stale
         if fact is not None:
             self._wake()
+        self._heard[saved.booking_id] = saved.payment_version
+        self._heard.move_to_end(saved.booking_id)
+        if len(self._heard) > REMEMBERED:
+            self._heard.popitem(last=False)
         return saved
+
+    def has_heard(self, booking_id: str, payment_version: int) -> bool:
+        return self._heard.get(booking_id, 0) >= payment_version
 
     async def first_use(self, key: IdempotencyKey) -> str | None:
         async with self._database.transaction(key.tenant_id) as connection:
@@ -149,8 +163,8 @@ class StoredBookings:
 
     async def _add(self, booking: Booking, key: IdempotencyKey | None) -> str | None:
         named = (key.principal, key.method, key.key, key.request_hash) if key is not None else (None,) * 4
-        row = await self._database.fetch_one(
-            _CREATE, (_json(new_row(booking)), *named, *self._event(fact_of(None, booking)))
+        row = await self._create.fetch_one(
+            booking.booking_id, (_json(new_row(booking)), *named, *self._event(fact_of(None, booking)))
         )
         if row is None:
             return None  # the key's row was purged between two statements: it is free again

@@ -142,6 +142,10 @@ class Database:
         """The rows, as named tuples, of one statement that is a transaction by itself."""
         return await self._run_hot(statement, parameters)
 
+    async def fetch_numbered(self, statement: str, parameters: Sequence[object]) -> list[Any]:
+        """As `fetch_all`, for a text whose parameters are $1, $2 and so on: nobody needs to look for them."""
+        return await self.run_again(lambda: self._attempt(psycopg.AsyncRawCursor, statement, parameters))
+
     async def execute(self, statement: str, parameters: Parameters | None = None) -> None:
         """Run one statement that is a transaction by itself."""
         await self._run_hot(statement, parameters)
@@ -163,9 +167,20 @@ class Database:
             backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """Wait for `work` as long as the current call has time."""
+        remaining = self._remaining()
+        if remaining is None:
+            return await work
+        try:
+            async with asyncio.timeout(remaining):
+                return await work
+        except TimeoutError as error:
+            raise DeadlineExceeded from error
+
     @asynccontextmanager
     async def _begin(self, tenant_id: str | None) -> AsyncIterator[AsyncConnection]:
-        async with self._connection(self._begin_sql(tenant_id)) as raw:
+        async with _Lent(self, self._begin_sql(tenant_id)) as raw:
             session = raw.session
             session.info.pop(APPENDED, None)
             async with session.begin():
@@ -187,39 +202,21 @@ class Database:
         return pgsql.SQL("; ").join(parts)
 
     async def _run_hot(self, statement: str, parameters: Parameters | None) -> list[Any]:
-        async def attempt() -> list[Any]:
-            async with self._connection() as raw:
-                for listener in self.listeners:
-                    listener.statement(statement)
-                cursor = psycopg.AsyncCursor(raw, row_factory=namedtuple_row)
-                # The text is the caller's own constant; values travel as parameters.
-                await cursor.execute(statement.encode(), parameters, prepare=True)
-                return list(await cursor.fetchall()) if cursor.description is not None else []
+        # The text is the caller's own constant; values travel as parameters.
+        return await self.in_time(self.run_again(lambda: self._attempt(psycopg.AsyncCursor, statement, parameters)))
 
-        remaining = self._remaining()
-        if remaining is None:
-            return await self.run_again(attempt)
-        try:
-            async with asyncio.timeout(remaining):
-                return await self.run_again(attempt)
-        except TimeoutError as error:
-            raise DeadlineExceeded from error
+    async def _attempt(
+        self, kind: type[psycopg.AsyncCursor[Any]], statement: str, parameters: Parameters | None
+    ) -> list[Any]:
+        async with _Lent(self) as raw:
+            for listener in self.listeners:
+                listener.statement(statement)
+            cursor = kind(raw, row_factory=namedtuple_row)
+            await cursor.execute(statement.encode(), parameters, prepare=True)
+            return await cursor.fetchall() if cursor.description is not None else []
 
-    @asynccontextmanager
-    async def _connection(self, begin: pgsql.Composed | None = None) -> AsyncIterator[PooledConnection]:
-        try:
-            raw = await self._take() if begin is None else await self._take_begun(begin)
-            try:
-                yield raw
-            finally:
-                await self._give_back(raw)
-        except (psycopg.Error, DBAPIError) as error:
-            refusal = refusal_for(error)
-            if refusal is None:
-                raise
-            raise refusal from error
-
-    async def _take(self) -> PooledConnection:
+    async def take(self) -> PooledConnection:
+        """A connection from the pool, to be given back."""
         remaining = self._remaining()
         timeout = POOL_TIMEOUT_SECONDS if remaining is None else max(0.001, min(remaining, POOL_TIMEOUT_SECONDS))
         ends_at = time.monotonic() + timeout
@@ -230,25 +227,27 @@ class Database:
             await raw.close()
             await self._pool.putconn(raw)
 
-    async def _take_begun(self, begin: pgsql.Composed) -> PooledConnection:
+    async def take_begun(self, begin: pgsql.Composed) -> PooledConnection:
+        """A connection in a transaction that has begun."""
         while True:
-            raw = await self._take()
+            raw = await self.take()
             try:
                 await raw.execute(begin)
             except psycopg.Error:
                 cut = raw.closed
-                await self._give_back(raw)
+                await self.give_back(raw)
                 # Nothing has been done yet: where the server hung up just now, another connection may do.
                 if not cut:
                     raise
             except BaseException:
-                await self._give_back(raw)
+                await self.give_back(raw)
                 raise
             else:
                 self._count_boundary()
                 return raw
 
-    async def _give_back(self, raw: PooledConnection) -> None:
+    async def give_back(self, raw: PooledConnection) -> None:
+        """Return what was taken; one that is still in a transaction is not used again."""
         if raw.session.in_transaction() or raw.session.invalidated:
             await raw.close()
         await self._pool.putconn(raw)
@@ -277,6 +276,36 @@ class Database:
     def _count_boundary(self) -> None:
         for listener in self.listeners:
             listener.boundary()
+
+
+class _Lent:
+    """A pooled connection for the length of a block, in a transaction or in none; its errors are told in our words."""
+
+    # Not a generator: each statement of a hot path passes here, and pays for it.
+    def __init__(self, database: Database, begin: pgsql.Composed | None = None) -> None:
+        self._database = database
+        self._begin = begin
+        self._raw: PooledConnection | None = None
+
+    async def __aenter__(self) -> PooledConnection:
+        try:
+            self._raw = await (self._database.take() if self._begin is None else self._database.take_begun(self._begin))
+        except (psycopg.Error, DBAPIError) as error:
+            _refuse(error)
+            raise
+        return self._raw
+
+    async def __aexit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if self._raw is not None:
+            await self._database.give_back(self._raw)
+        if isinstance(error, psycopg.Error | DBAPIError):
+            _refuse(error)
+
+
+def _refuse(error: Exception) -> None:
+    refusal = refusal_for(error)
+    if refusal is not None:
+        raise refusal from error
 
 
 async def _try_again(pool: AsyncConnectionPool[Any]) -> None:

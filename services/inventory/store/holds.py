@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from psycopg import errors as pg
 
 from services.chassis.clock import Clock
-from services.chassis.db import Database
+from services.chassis.db import Database, Gather, each_alone
 from services.chassis.errors import IdempotencyKeyReused, NotFound
 from services.chassis.idempotency import store as idempotency
 from services.chassis.idempotency.key import IdempotencyKey
@@ -27,10 +27,11 @@ from services.inventory.domain.errors import (
 from services.inventory.domain.holds import LONGEST_LIFE, Hold, HoldStatus, Order
 from services.inventory.domain.items import Cells, Code, as_text
 from services.inventory.ports import HoldChange
-from services.inventory.store.lanes import Lanes, Verdict
 from services.inventory.store.rows import hold_of, items_json
 
 MILLISECOND = timedelta(milliseconds=1)
+MAX_ORDERS = 128  # decided in one statement
+MAX_POSTS = 16  # sold in one statement
 LIVING = frozenset({HoldStatus.HELD, HoldStatus.POSTED})
 
 PLACE = (
@@ -39,6 +40,7 @@ PLACE = (
     " %s::timestamptz[])"
 )
 MOVE = "SELECT * FROM move_hold(%s, %s, %s, %s, %s, %s, %s::bigint, %s::bigint)"
+POST = "SELECT * FROM post_holds(%s, %s, %s)"
 READ = "SELECT * FROM read_hold(%s, %s)"
 READ_PLACED = "SELECT * FROM read_placed(%s, %s, %s, %s, %s, %s)"
 EXPIRED = (
@@ -48,6 +50,24 @@ EXPIRED = (
     ") h JOIN claims c USING (hold_id)"
 )
 EXPIRE = "SELECT expire_holds_of(%s) AS ended"
+
+
+Verdict = Hold | Exception
+
+
+class _Ordered(NamedTuple):
+    tenant_id: str
+    order: Order
+
+
+class _Sold(NamedTuple):
+    tenant_id: str
+    booking_id: str
+    step: str
+
+
+def _tenant_of(asked: _Ordered | _Sold) -> str:
+    return asked.tenant_id
 
 
 class _Stretch(NamedTuple):
@@ -66,11 +86,14 @@ class SqlHolds:
         self._database = database
         self._worker_database = worker_database
         self._clock = clock
-        self._lanes = Lanes(self._decide)
+        self._placing: Gather[_Ordered, Hold] = Gather(
+            self._decide, together=MAX_ORDERS, alike=_tenant_of, identity=lambda asked: asked.order.identity
+        )
+        self._posting: Gather[_Sold, Any] = Gather(self._post, together=MAX_POSTS, alike=_tenant_of)
 
     async def place(self, tenant_id: str, order: Order) -> Hold:
         """Keep all that is ordered."""
-        return await self._lanes.place(tenant_id, order)
+        return await self._database.in_time(self._placing.ask(_Ordered(tenant_id, order)))
 
     async def placed_before(self, tenant_id: str, order: Order) -> Hold | None:
         """What the same booking's step, or key, got before."""
@@ -109,7 +132,7 @@ class SqlHolds:
 
     async def post(self, tenant_id: str, booking_id: str, step: str) -> Hold:
         """Sell a booking's hold."""
-        return _moved(await self._move(tenant_id, "POST", "", "", booking_id, step, 0))
+        return _moved(await self._database.in_time(self._posting.ask(_Sold(tenant_id, booking_id, step))))
 
     async def void(self, tenant_id: str, hold_id: str, booking_id: str, step: str) -> None:
         """Give a booking's hold up, or see to it that there never is one."""
@@ -130,24 +153,24 @@ class SqlHolds:
             ended += done.ended if done is not None else 0
         return ended
 
-    async def _decide(self, tenant_id: str, orders: Sequence[Order]) -> list[Verdict]:
-        parameters = _place_parameters(tenant_id, orders)
+    async def _decide(self, asked: Sequence[_Ordered]) -> Sequence[Verdict]:
+        orders = [one.order for one in asked]
+        parameters = _place_parameters(asked[0].tenant_id, orders)
         try:
             rows = await self._database.fetch_all(PLACE, parameters)
         except (pg.UniqueViolation, pg.CheckViolation):
             # A key or step was used meanwhile where no common resource put the two in line. Who meets that alone
             # finds it the next time.
-            if len(orders) == 1:
-                rows = await self._database.fetch_all(PLACE, parameters)
-            else:
-                return [verdict for order in orders for verdict in await self._decide_alone(tenant_id, order)]
+            if len(orders) > 1:
+                return await each_alone(asked, self._decide)
+            rows = await self._database.fetch_all(PLACE, parameters)
         return [_verdict(row, order) for row, order in zip(rows, orders, strict=True)]
 
-    async def _decide_alone(self, tenant_id: str, order: Order) -> list[Verdict]:
-        try:
-            return await self._decide(tenant_id, [order])
-        except Exception as error:  # noqa: BLE001 - one order's failure is not another's
-            return [error]
+    async def _post(self, asked: Sequence[_Sold]) -> Sequence[Any]:
+        if len(asked) == 1:
+            return [await self._move(asked[0].tenant_id, "POST", "", "", asked[0].booking_id, asked[0].step, 0)]
+        names = [one.booking_id for one in asked], [one.step for one in asked]
+        return await self._database.fetch_all(POST, (asked[0].tenant_id, *names))
 
     async def _move(self, tenant_id: str, verb: str, *named: object) -> Any:
         parameters = (tenant_id, verb, *named, LONGEST_LIFE // MILLISECOND)

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.db import Database
+from services.chassis.db import Database, HotStatement
 from services.chassis.errors import NotFound
 from services.chassis.idempotency.key import IdempotencyKey
 from services.chassis.idempotency.store import claim
@@ -54,12 +54,15 @@ class StoredPayments:
     ) -> None:
         """`wake` is told when events were stored; `traceparent` names the trace that they belong to."""
         self._database = database
+        self._start = HotStatement(database, _START)
+        self._save = HotStatement(database, _SAVE)
         self._wake = wake
         self._traceparent = traceparent
 
     async def start(self, payment: Payment) -> Payment:
-        row = await self._database.fetch_one(
-            _START, (payment.tenant_id, _json(_payment_row(payment, next_check(payment, payment.create_time))))
+        row = await self._start.fetch_one(
+            payment.booking_id,
+            (payment.tenant_id, _json(_payment_row(payment, next_check(payment, payment.create_time)))),
         )
         if row is None:
             raise NotFound(resource="booking")
@@ -95,8 +98,8 @@ class StoredPayments:
     async def save(self, change: Change) -> Saved:
         payment = change.payment
         traceparent = self._traceparent() if change.facts else ""
-        row = await self._database.fetch_one(
-            _SAVE,
+        row = await self._save.fetch_one(
+            payment.booking_id,
             (
                 payment.tenant_id,
                 change.expected_version,

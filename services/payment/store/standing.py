@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
+import psycopg
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.db import Database
+from services.chassis.db import Database, Gather, each_alone
 from services.payment.ports import DuePayment, ProviderEvent, WaitingEvent
 from services.payment.store.tables import provider_events
 
@@ -15,26 +19,38 @@ from services.payment.store.tables import provider_events
 GRACE = timedelta(seconds=2)
 KEEP = timedelta(days=90)  # events: beyond the provider's retries and any dispute about what it told us
 PURGE_BATCH = 10_000  # rows
+MAX_HEARD = 64  # events kept in one statement
 
 # What the payment already says needs no further look; an event about a payment in the making is given time.
 _KEEP = """
     INSERT INTO provider_events (event_id, type, object_id, intent_id, payment_id, state, create_time, receive_time,
         due_time, apply_time)
-    SELECT given.*,
-        CASE WHEN NOT %(relevant)s THEN 'KEPT' WHEN moot THEN 'APPLIED' ELSE 'WAITING' END,
-        %(create_time)s::timestamptz, %(at)s::timestamptz,
+    SELECT given.event_id, given.type, given.object_id, given.intent_id, given.payment_id,
+        CASE WHEN NOT given.relevant THEN 'KEPT' WHEN moot THEN 'APPLIED' ELSE 'WAITING' END,
+        given.create_time, %(at)s::timestamptz,
         %(at)s::timestamptz + CASE WHEN in_the_making THEN %(grace)s::interval ELSE interval '0' END,
-        CASE WHEN %(relevant)s AND moot THEN %(at)s::timestamptz END
-    FROM (VALUES (%(event_id)s::text, %(type)s::text, %(object_id)s::text, %(intent_id)s::text, %(payment_id)s::text))
-        AS given (event_id, type, object_id, intent_id, payment_id)
+        CASE WHEN given.relevant AND moot THEN %(at)s::timestamptz END
+    FROM jsonb_to_recordset(%(events)s::jsonb) AS given (
+        event_id text, type text, object_id text, intent_id text, payment_id text, create_time timestamptz,
+        relevant boolean
+    )
     LEFT JOIN payments p ON p.payment_id = given.payment_id
     CROSS JOIN LATERAL (SELECT
-        coalesce(p.status = 'SUCCEEDED' AND p.fee_minor IS NOT NULL AND p.provider_intent_id = given.intent_id
-            AND given.type LIKE 'payment_intent.%%', false) AS moot,
+        coalesce(is_moot(p, given.type, given.intent_id), false) AS moot,
         coalesce(p.status = 'PROCESSING' AND p.attempt_time > %(at)s::timestamptz - %(grace)s::interval, false)
             AS in_the_making) AS seen
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id
+"""
+
+# Those that waited for our own commit, and now say nothing that the payment does not say.
+_SETTLE_MOOT = """
+    UPDATE provider_events SET state = 'APPLIED', apply_time = %(at)s
+    WHERE event_id IN (
+        SELECT e.event_id FROM provider_events e JOIN payments p USING (payment_id)
+        WHERE e.state = 'WAITING' AND e.due_time <= %(at)s AND is_moot(p, e.type, e.intent_id)
+        FOR UPDATE OF e SKIP LOCKED
+    )
 """
 
 _LEASE_EVENTS = """
@@ -73,22 +89,46 @@ _LEASE_PAYMENTS = """
 """
 
 
+class _Heard(NamedTuple):
+    event: ProviderEvent
+    at: datetime
+    relevant: bool
+
+
 class StoredProviderEvents:
     """Provider events in PostgreSQL, kept by the worker's role: whose they are is not known before they are read."""
 
     def __init__(self, worker_database: Database) -> None:
         self._database = worker_database
+        self._keeping: Gather[_Heard, bool] = Gather(
+            self._keep, together=MAX_HEARD, identity=lambda heard: heard.event.event_id
+        )
 
     async def keep(self, event: ProviderEvent, at: datetime, *, relevant: bool) -> bool:
-        values = {**event._asdict(), "at": at, "relevant": relevant, "grace": GRACE}
-        return await self._database.fetch_one(_KEEP, values) is not None
+        return await self._database.in_time(self._keeping.ask(_Heard(event, at, relevant)))
 
     async def lease(self, at: datetime, limit: int) -> list[WaitingEvent]:
+        await self._database.execute(_SETTLE_MOOT, {"at": at})
         rows = await self._database.fetch_all(_LEASE_EVENTS, {"at": at, "limit": limit})
         return [WaitingEvent(*row) for row in rows]
 
     async def settle(self, event_ids: list[str], at: datetime) -> None:
         await self._database.execute(_SETTLE, {"event_ids": event_ids, "at": at})
+
+    async def _keep(self, heard: Sequence[_Heard]) -> Sequence[bool | Exception]:
+        values = {
+            "events": json.dumps([one.event._asdict() | {"relevant": one.relevant} for one in heard], default=str),
+            "at": max(one.at for one in heard),
+            "grace": GRACE,
+        }
+        try:
+            rows = await self._database.fetch_all(_KEEP, values)
+        except psycopg.Error:
+            if len(heard) == 1:
+                raise
+            return await each_alone(heard, self._keep)
+        new = {row.event_id for row in rows}
+        return [one.event.event_id in new for one in heard]
 
 
 class StoredDuties:

@@ -10,7 +10,10 @@ import psycopg
 import pytest
 
 from services.chassis.db import counting
+from services.chassis.errors import NotFound
 from services.inventory.domain.catalog import Resource
+from services.inventory.domain.errors import HoldEnded
+from services.inventory.domain.holds import Hold
 from services.inventory.usecases.availability import check_availability
 from services.inventory.usecases.holds import (
     PlaceBookingHold,
@@ -19,6 +22,7 @@ from services.inventory.usecases.holds import (
     place_booking_hold,
     place_hold,
     post_hold,
+    void_hold,
 )
 from tests.ports.inventory.worlds import RealWorld
 from tests.unit.inventory.builders import a_person, a_stay, a_vendor, an_id, nights, stocked, the_booking
@@ -59,7 +63,42 @@ async def test_what_comes_together_is_decided_together(world: RealWorld) -> None
         await asyncio.gather(
             *(place_hold(world.ports, person, PlaceHold([nights(room, SOON)]), None) for _ in range(100))
         )
-    assert len(counter.statements) == 2  # the first, and all who came meanwhile
+    assert len(counter.statements) == 1
+
+
+async def test_what_is_sold_together_is_sold_as_it_would_be_alone(world: RealWorld) -> None:
+    rooms = await _rooms(world, 3, 5)
+    person, booking = a_person(world.tenant_id), the_booking(world.tenant_id)
+
+    async def placed(*nth: int) -> str:
+        items = [nights(rooms[number], SOON) for number in nth]
+        order = PlaceBookingHold(an_id("bkg"), "book", person.subject, TTL, items)
+        await place_booking_hold(world.ports, booking, order)
+        return order.booking_id
+
+    expired = await placed(0)
+    world.age(2 * TTL)
+    held, other, sold, void = [await placed(*nth) for nth in ((2, 0), (0, 1), (1,), (2,))]
+    await post_hold(world.ports, booking, sold, "book")
+    await void_hold(world.ports, booking, void, "book")
+    asked = (held, other, sold, void, expired, "bkg_never", held)
+    with counting(world.database) as counter:
+        results = await asyncio.gather(
+            *(post_hold(world.ports, booking, one, "book") for one in asked),
+            return_exceptions=True,
+        )
+    assert len(counter.statements) == 1
+    alone = [
+        await asyncio.gather(post_hold(world.ports, booking, one, "book"), return_exceptions=True) for one in asked
+    ]
+    for together, (by_itself,) in zip(results, alone, strict=True):
+        if isinstance(by_itself, Exception):
+            assert (type(together), vars(together)) == (type(by_itself), vars(by_itself))
+        else:
+            assert together == by_itself
+    assert [type(result) for result in results] == [Hold, Hold, Hold, HoldEnded, HoldEnded, NotFound, Hold]
+    world.age(timedelta(days=1))
+    assert (await check_availability(world.ports, person, nights(rooms[0], SOON))).free == 3  # two are sold
 
 
 async def test_one_callers_end_is_not_anothers(world: RealWorld) -> None:

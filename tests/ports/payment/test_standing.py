@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from services.chassis.db import Database
+from services.chassis.db import Database, counting
 from services.chassis.ids import new_id
 from services.payment.domain.payments import Payment
 from services.payment.ports import DuePayment, ProviderEvent, WaitingEvent
@@ -77,6 +78,28 @@ async def test_an_event_of_a_payment_in_the_making_waits_for_it_and_is_then_moot
     late = event_about(change.payment)
     await stored.events.keep(late, NOW, relevant=True)
     assert stored.state(late.event_id) == "APPLIED", "the payment says so already"
+
+
+async def test_an_event_that_waited_and_says_nothing_new_is_settled_unasked(stored: Stored) -> None:
+    payment = await stored.payments.start(new_payment())
+    change = success(payment)
+    said, unsaid = event_about(change.payment), event_about(change.payment, intent="pi_another")
+    for event in (said, unsaid):
+        await stored.events.keep(event, NOW, relevant=True)
+    await stored.payments.save(change)
+    assert [one.event_id for one in await stored.events.lease(NOW + GRACE, 10)] == [unsaid.event_id]
+    assert (stored.state(said.event_id), stored.state(unsaid.event_id)) == ("APPLIED", "WAITING")
+
+
+async def test_events_that_come_together_are_each_kept_once(stored: Stored) -> None:
+    payment = success(await stored.payments.start(new_payment())).payment
+    events = [event_about(payment) for _ in range(5)]
+    with counting(stored.worker) as counter:
+        kept = await asyncio.gather(
+            *(stored.events.keep(event, NOW, relevant=True) for event in (*events, events[0], events[0]))
+        )
+    assert kept == [True] * 5 + [False] * 2
+    assert len(counter.statements) == 3  # an event never stands twice in one statement
 
 
 async def test_a_leased_event_comes_again_later_until_it_is_settled(stored: Stored) -> None:

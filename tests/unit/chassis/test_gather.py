@@ -1,0 +1,160 @@
+"""Questions that come while one is being answered go together in the next, each with its own answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from services.chassis.db import Gather, each_alone, gather
+from services.chassis.errors import Overloaded
+from services.chassis.rpc import context
+
+
+class Oracle:
+    """Answers when told to, and remembers what came together."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.remaining: list[float | None] = []
+        self.gate = asyncio.Event()
+        self.fault: Exception | None = None
+
+    async def answer(self, questions: Sequence[str]) -> list[str | Exception]:
+        self.batches.append(list(questions))
+        self.remaining.append(context.remaining())
+        await self.gate.wait()
+        if self.fault is not None:
+            raise self.fault
+        return [KeyError(question) if question.startswith("bad") else question.upper() for question in questions]
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def asked(asking: Gather[str, str], *questions: str) -> list[asyncio.Task[str]]:
+    """The first question on its way, and the others behind it."""
+    tasks = []
+    for question in questions:
+        tasks.append(asyncio.create_task(asking.ask(question)))
+        await settle()
+    return tasks
+
+
+async def test_who_comes_meanwhile_goes_together() -> None:
+    oracle = Oracle()
+    asking = Gather(oracle.answer, together=8)
+    tasks = await asked(asking, "a", "b", "bad", "c")
+    assert oracle.batches == [["a"]]
+    oracle.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert oracle.batches == [["a"], ["b", "bad", "c"]]
+    assert [results[0], results[1], results[3]] == ["A", "B", "C"]
+    assert isinstance(results[2], KeyError)
+    assert await asking.ask("d") == "D"
+    assert oracle.batches[2:] == [["d"]]
+
+
+async def test_only_so_many_and_only_what_is_alike_go_together() -> None:
+    oracle = Oracle()
+    asking = Gather(oracle.answer, together=2, alike=lambda question: question[0])
+    tasks = await asked(asking, "a", "b1", "c1", "b2", "b3", "c2")
+    oracle.gate.set()
+    await asyncio.gather(*tasks)
+    assert oracle.batches == [["a"], ["b1", "b2"], ["c1", "c2"], ["b3"]]
+
+
+async def test_the_same_question_twice_is_never_in_one_statement() -> None:
+    oracle = Oracle()
+    asking = Gather(oracle.answer, together=8, identity=lambda question: question[0])
+    tasks = await asked(asking, "a", "b1", "b2", "c1", "b3")
+    oracle.gate.set()
+    await asyncio.gather(*tasks)
+    assert oracle.batches == [["a"], ["b1", "c1"], ["b2"], ["b3"]]
+
+
+async def test_who_gives_up_while_waiting_is_never_sent() -> None:
+    oracle = Oracle()
+    asking = Gather(oracle.answer, together=8)
+    tasks = await asked(asking, "a", "b", "c")
+    tasks[1].cancel()
+    tasks[0].cancel()  # its question is out: the answer comes for nobody
+    await settle()
+    oracle.gate.set()
+    assert await tasks[2] == "C"
+    assert oracle.batches == [["a"], ["c"]]
+
+
+async def test_where_many_come_each_waits_a_moment_for_others() -> None:
+    oracle = Oracle()
+    oracle.gate.set()
+    asking = Gather(oracle.answer, together=8)
+    assert await asking.ask("a") == "A"
+    tasks = await asked(asking, "b", "c", "d")
+    assert oracle.batches == [["a"]]
+    tasks[0].cancel()
+    assert await asyncio.gather(*tasks[1:]) == ["C", "D"]
+    assert oracle.batches == [["a"], ["c", "d"]]
+    (nobody,) = await asked(asking, "e")
+    nobody.cancel()
+    await asyncio.sleep(2 * gather.PAUSE_SECONDS)
+    assert oracle.batches == [["a"], ["c", "d"]]
+    assert await asking.ask("f") == "F"
+
+
+async def test_a_fault_belongs_to_those_who_waited_for_it() -> None:
+    oracle = Oracle()
+    oracle.fault = ConnectionError("gone")
+    asking = Gather(oracle.answer, together=8)
+    tasks = await asked(asking, "a", "b", "c")
+    oracle.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, ConnectionError) for result in results)
+    oracle.fault = None
+    assert await asking.ask("d") == "D"
+
+
+async def test_nobody_waits_long_for_a_statement_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gather, "PATIENCE_SECONDS", 0.01)
+    oracle = Oracle()
+    asking = Gather(oracle.answer, together=8)
+    tasks = await asked(asking, "a", "b")
+    await asyncio.sleep(0.02)
+    assert oracle.batches == [["a"], ["b"]]
+    oracle.gate.set()
+    assert await asyncio.gather(*tasks) == ["A", "B"]
+
+
+async def test_what_is_sent_has_no_callers_deadline() -> None:
+    oracle = Oracle()
+    oracle.gate.set()
+    with context.background("test", tenant_id="ten", seconds=1.0):
+        assert await Gather(oracle.answer, together=8).ask("a") == "A"
+    assert oracle.remaining == [None]
+
+
+async def test_the_line_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gather, "MAX_WAITING", 2)
+    oracle = Oracle()
+    tasks = await asked(Gather(oracle.answer, together=1), "a", "b", "c", "d")
+    oracle.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results[:3] == ["A", "B", "C"]
+    assert isinstance(results[3], Overloaded)
+
+
+async def test_each_alone_keeps_answers_and_errors_in_their_places() -> None:
+    oracle = Oracle()
+    oracle.gate.set()
+
+    async def strict(questions: Sequence[str]) -> list[str | Exception]:
+        if "broken" in questions:
+            raise ValueError
+        return await oracle.answer(questions)
+
+    answers = await each_alone(["a", "broken", "bad", "b"], strict)
+    assert [answers[0], answers[3]] == ["A", "B"]
+    assert [type(answer) for answer in answers[1:3]] == [ValueError, KeyError]
