@@ -55,6 +55,8 @@ from gateway.limits import (
 
 # The gateway's own listener as a cluster: the way by which it fetches auth's keys.
 ITSELF = "gateway"
+# A service that is busy answers late and is not sick: without it, an overload of seconds would refuse everybody.
+HEALTH_TIMEOUT = timedelta(seconds=3)
 PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -151,7 +153,7 @@ def _mutual_tls(service: str, tls_dir: Path) -> TransportSocket:
 
 def _health_check(service: str) -> HealthCheck:
     return HealthCheck(
-        timeout=timedelta(seconds=1),
+        timeout=HEALTH_TIMEOUT,
         interval=timedelta(seconds=1),
         no_traffic_interval=timedelta(seconds=1),
         no_traffic_healthy_interval=timedelta(seconds=2),

@@ -185,6 +185,9 @@ class Work(Protocol):
     async def tenant_by_slug(self, slug: str) -> Tenant | None:
         """The tenant that has the slug, in one round trip."""
 
+    async def contact(self, tenant_id: str, user_id: str) -> tuple[User, Tenant] | None:
+        """One of the tenant's people, and the tenant, in one round trip."""
+
     async def purge(self, otps_before: datetime, sessions_before: datetime, attempts_before: datetime) -> int:
         """Delete one batch of each of what ended before these times; how many rows went."""
 

@@ -88,6 +88,10 @@ class Bookings(Protocol):
         """
         ...
 
+    def has_heard(self, booking_id: str, payment_version: int) -> bool:
+        """Whether the booking is known to be stored with its payment in this version, or in a newer one."""
+        ...
+
     async def first_use(self, key: IdempotencyKey) -> str | None:
         """The id that the key was first used for, if it was."""
         ...

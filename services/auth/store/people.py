@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -76,13 +76,13 @@ class UserRows:
         """One person."""
         query = select(users).where(users.c.tenant_id == self._tenant_id, users.c.user_id == user_id)
         row = (await self._connection.execute(query.with_for_update() if lock else query)).first()
-        return _user_of(row) if row else None
+        return user_of(row) if row else None
 
     async def by_email(self, email_key: str, *, lock: bool = False) -> User | None:
         """The person that has the address."""
         query = select(users).where(users.c.tenant_id == self._tenant_id, users.c.email_key == email_key)
         row = (await self._connection.execute(query.with_for_update() if lock else query)).first()
-        return _user_of(row) if row else None
+        return user_of(row) if row else None
 
     async def add(self, user: User, password_hash: str) -> None:
         """Store a new person with their password's hash."""
@@ -145,7 +145,8 @@ def _columns(user: User) -> dict[str, object]:
     }
 
 
-def _user_of(row: Row[Any]) -> User:
+def user_of(row: Any) -> User:
+    """The person that a row tells of."""
     return User(
         user_id=row.user_id,
         tenant_id=row.tenant_id,

@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.auth.domain.facts import Fact
 from services.auth.domain.keys import SigningKey
-from services.auth.domain.tenants import Tenant
+from services.auth.domain.tenants import Tenant, TenantStatus
+from services.auth.domain.users import User
 from services.auth.ports import Claimed
 from services.auth.store.credentials import AttemptRows, ChallengeRows, SessionRows
-from services.auth.store.people import TenantRows, UserRows, tenant_of
+from services.auth.store.people import TenantRows, UserRows, tenant_of, user_of
 from services.auth.store.tables import attempts, challenges, idempotency, sessions, signing_keys, users
-from services.chassis.db import Database
+from services.chassis.db import Database, HotStatement
 from services.chassis.idempotency import store as keys
 from services.chassis.idempotency.key import IdempotencyKey
 from services.chassis.outbox import OutboxEvent, append
@@ -25,6 +26,7 @@ from services.chassis.outbox import OutboxEvent, append
 PURGE_BATCH: Final = 1_000  # rows of each table
 # Any number that no other advisory lock of this database uses.
 _ROTATION_LOCK: Final = 7_110_001
+_READ_CONTACT: Final = "SELECT * FROM read_contact(%s, %s)"
 
 # Writes a fact about a person as the event that is published.
 Encode = Callable[[Fact, str, int, datetime], OutboxEvent]
@@ -130,6 +132,7 @@ class DatabaseWork:
     def __init__(self, database: Database, worker_database: Database, encode: Encode) -> None:
         self._database = database
         self._worker_database = worker_database
+        self._read_contact = HotStatement(database, _READ_CONTACT)
         self._encode = encode
 
     @asynccontextmanager
@@ -163,6 +166,20 @@ class DatabaseWork:
             "SELECT tenant_id, slug, display_name, status, create_time FROM tenants WHERE slug = %s", (slug,)
         )
         return tenant_of(row) if row is not None else None
+
+    async def contact(self, tenant_id: str, user_id: str) -> tuple[User, Tenant] | None:
+        """A person and their tenant, in one round trip."""
+        row = await self._read_contact.fetch_one(user_id, (tenant_id, user_id))
+        if row is None:
+            return None
+        tenant = Tenant(
+            tenant_id=row.tenant_id,
+            slug=row.slug,
+            display_name=row.display_name,
+            status=TenantStatus(row.tenant_status),
+            create_time=row.tenant_create_time,
+        )
+        return user_of(row), tenant
 
     async def purge(self, otps_before: datetime, sessions_before: datetime, attempts_before: datetime) -> int:
         """Delete one batch of each."""

@@ -33,12 +33,10 @@ async def resolve_tenant(ports: Ports, slug: str) -> Tenant:
 async def get_contact(ports: Ports, caller: Principal, user_id: str) -> Contact:
     """How to write to one of the tenant's people."""
     _must_name_a_tenant(caller, "user")
-    async with ports.work.unit(caller.tenant_id) as unit:
-        user = await unit.users.get(user_id)
-        tenant = await unit.tenants.get(caller.tenant_id)
-    if user is None or tenant is None:
+    found = await ports.work.contact(caller.tenant_id, user_id)
+    if found is None:
         raise NotFound(resource="user")
-    return Contact(user, tenant)
+    return Contact(*found)
 
 
 async def get_otp(ports: Ports, caller: Principal, challenge_id: str) -> tuple[str, datetime]:

@@ -16,6 +16,8 @@ async def hear_payment(ports: Ports, tenant_id: str, booking_id: str, charge: Ch
     What changes nothing is not even written down as taken: it would change nothing a second time either, and it is by
     far the most, because a booking mostly learns by payment's own answer before the event arrives.
     """
+    if not charge.refunds and ports.bookings.has_heard(booking_id, charge.version):
+        return
     for _ in range(MAX_TRIES):
         booking = await ports.bookings.get(tenant_id, booking_id)
         after = booking and _after(ports, booking, charge)

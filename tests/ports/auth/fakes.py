@@ -280,6 +280,11 @@ class FakeWork:
     async def tenant_by_slug(self, slug: str) -> Tenant | None:
         return await FakeTenants(self.state).by_slug(slug)
 
+    async def contact(self, tenant_id: str, user_id: str) -> tuple[User, Tenant] | None:
+        unit = FakeUnit(self.state, tenant_id)
+        user, tenant = await unit.users.get(user_id), await unit.tenants.get(tenant_id)
+        return (user, tenant) if user is not None and tenant is not None else None
+
     async def purge(self, otps_before: datetime, sessions_before: datetime, attempts_before: datetime) -> int:
         async with self._draft() as draft:
             otps = [row.challenge_id for row in draft.challenges.values() if row.expire_time < otps_before]

@@ -135,6 +135,13 @@ async def test_tenants_are_found_and_listed(work: Work, tenant: Tenant) -> None:
     assert await work.tenant_by_slug("nowhere") is None
 
 
+async def test_a_contact_is_a_person_of_the_tenant_that_asks(work: Work, tenant: Tenant, user: User) -> None:
+    other = await opened(work, "harbour")
+    assert await work.contact(tenant.tenant_id, user.user_id) == (user, tenant)
+    assert await work.contact(other.tenant_id, user.user_id) is None
+    assert await work.contact(tenant.tenant_id, "usr_nobody") is None
+
+
 async def test_a_slug_is_taken_once_and_a_status_moves(work: Work, tenant: Tenant) -> None:
     async with work.platform(tenant.tenant_id) as unit:
         assert not await unit.tenants.add(a_tenant("demo"))

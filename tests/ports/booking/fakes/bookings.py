@@ -59,6 +59,9 @@ class FakeBookings:
         await self._turn()
         return saved
 
+    def has_heard(self, booking_id: str, payment_version: int) -> bool:
+        return False  # as a process that has just begun: whoever asks must then look
+
     async def first_use(self, key: IdempotencyKey) -> str | None:
         await self._turn()
         return self._find(key)
