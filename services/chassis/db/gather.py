@@ -1,15 +1,13 @@
 """Gathers: while one statement of a kind runs, the calls that come wait and go together in the next one.
 
-A busy service so pays for one round trip, one wake-up and one commit where its calls would have paid for each. A call
-that finds none of its kind running starts at once and alone; only where one has ended just now, so that more are likely
-to come, it waits a moment for them.
+A busy service so pays for one round trip, one wake-up and one commit where its calls would have paid for each. Nobody
+waits for company: a call that finds none of its kind running starts at once and alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextvars import Context
@@ -24,8 +22,6 @@ from services.chassis.errors import Overloaded
 MAX_TOGETHER = 16  # calls in one statement: its text is kept once for each number
 MAX_WAITING = 2_000  # more could not be answered in time
 PATIENCE_SECONDS = 0.05  # a statement that runs longer, as behind a lock, is waited for no more by others
-BUSY_SECONDS = 0.025  # between two statements of a kind: from some 40 a second on, more are likely to come
-PAUSE_SECONDS = 0.025  # that such a one waits for company
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
@@ -64,7 +60,6 @@ class Gather(Generic[Question, Answer]):
         self._running: set[asyncio.Task[None]] = set()
         self._ahead: asyncio.Task[None] | None = None
         """The one that others wait for."""
-        self._ended = -math.inf
 
     async def ask(self, question: Question) -> Answer:
         """The question's answer; raises what the answer is where it is an error."""
@@ -86,18 +81,12 @@ class Gather(Generic[Question, Answer]):
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
         me = asyncio.current_task()
-        while self._ahead is me and self._waiting:
-            if loop.time() - self._ended < BUSY_SECONDS:
-                await asyncio.sleep(PAUSE_SECONDS)
-            batch = self._take()
-            if not batch:  # everybody has given up
-                break
+        while self._ahead is me and (batch := self._take()):
             overtaken = loop.call_later(PATIENCE_SECONDS, self._overtake)
             try:
                 await self._answer(batch)
             finally:
                 overtaken.cancel()
-                self._ended = loop.time()
         if self._ahead is me:
             self._ahead = None
 

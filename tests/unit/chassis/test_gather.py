@@ -88,23 +88,6 @@ async def test_who_gives_up_while_waiting_is_never_sent() -> None:
     assert oracle.batches == [["a"], ["c"]]
 
 
-async def test_where_many_come_each_waits_a_moment_for_others() -> None:
-    oracle = Oracle()
-    oracle.gate.set()
-    asking = Gather(oracle.answer, together=8)
-    assert await asking.ask("a") == "A"
-    tasks = await asked(asking, "b", "c", "d")
-    assert oracle.batches == [["a"]]
-    tasks[0].cancel()
-    assert await asyncio.gather(*tasks[1:]) == ["C", "D"]
-    assert oracle.batches == [["a"], ["c", "d"]]
-    (nobody,) = await asked(asking, "e")
-    nobody.cancel()
-    await asyncio.sleep(2 * gather.PAUSE_SECONDS)
-    assert oracle.batches == [["a"], ["c", "d"]]
-    assert await asking.ask("f") == "F"
-
-
 async def test_a_fault_belongs_to_those_who_waited_for_it() -> None:
     oracle = Oracle()
     oracle.fault = ConnectionError("gone")
