@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import bindparam, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -34,6 +35,9 @@ POOL_SIZE = 8  # connections of one process, as each of the mesh's services has
 PREPARED = {"prepare_threshold": 0}
 OVERFLOW = 8  # for whoever must read something more while it holds one
 
+T = TypeVar("T")
+_NUMBER = re.compile(r"\$\d+")
+
 
 class StaleError(Exception):
     """Somebody else has changed it first: read it again, and decide again."""
@@ -45,8 +49,32 @@ def open_engine(url: str) -> AsyncEngine:
     return create_async_engine(address, pool_size=POOL_SIZE, max_overflow=OVERFLOW, connect_args=PREPARED)
 
 
-class OneDatabase:
-    """What the services' stores ask of the chassis's database, each call a transaction of the engine's."""
+class _Stores:
+    """What the services' stores ask beyond the rows."""
+
+    async def fetch_all(self, statement: str, parameters: Sequence[Any] = ()) -> Sequence[Any]:
+        """The rows of one statement."""
+        raise NotImplementedError
+
+    async def fetch_one(self, statement: str, parameters: Sequence[Any] = ()) -> Any | None:
+        """The first of them."""
+        return next(iter(await self.fetch_all(statement, parameters)), None)
+
+    async def fetch_numbered(self, statement: str, parameters: Sequence[Any]) -> Sequence[Any]:
+        """The rows of one whose parameters are numbered, in their order."""
+        return await self.fetch_all(_NUMBER.sub("%s", statement), parameters)
+
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """What the work answers: the monolith's calls have no deadline."""
+        return await work
+
+    def as_database(self) -> Database:
+        """For the stores, which name the chassis's class and need no more of it than this."""
+        return cast("Database", self)
+
+
+class OneDatabase(_Stores):
+    """Each call a transaction of the engine's."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -60,14 +88,6 @@ class OneDatabase:
         async with self._engine.begin() as connection:
             return await OneTransaction(connection).fetch_all(statement, parameters)
 
-    async def fetch_one(self, statement: str, parameters: Sequence[Any] = ()) -> Any | None:
-        """The first of them."""
-        return next(iter(await self.fetch_all(statement, parameters)), None)
-
-    def as_database(self) -> Database:
-        """For the stores, which name the chassis's class and need no more of it than this."""
-        return cast("Database", self)
-
     @asynccontextmanager
     async def _begin(self, tenant_id: str) -> AsyncIterator[AsyncConnection]:
         async with self._engine.begin() as connection:
@@ -75,7 +95,7 @@ class OneDatabase:
             yield connection
 
 
-class OneTransaction:
+class OneTransaction(_Stores):
     """The same inside of a transaction that has begun."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -84,14 +104,6 @@ class OneTransaction:
     async def fetch_all(self, statement: str, parameters: Sequence[Any] = ()) -> Sequence[Any]:
         """The rows of one statement."""
         return (await self._connection.exec_driver_sql(statement, tuple(parameters))).all()
-
-    async def fetch_one(self, statement: str, parameters: Sequence[Any] = ()) -> Any | None:
-        """The first of them."""
-        return next(iter(await self.fetch_all(statement, parameters)), None)
-
-    def as_database(self) -> Database:
-        """For the stores, as above."""
-        return cast("Database", self)
 
 
 # Built once; values travel as parameters, so that each is compiled once too.
