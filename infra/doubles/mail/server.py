@@ -74,7 +74,7 @@ async def serving(smtp_port: int, http_port: int) -> AsyncIterator[Catcher]:
 
 def _application(catcher: Catcher) -> web.Application:
     async def show(request: web.Request) -> web.Response:
-        text = page(catcher.mailbox.newest(SHOWN_MESSAGES, request.query.get("to")))
+        text = page(catcher.mailbox.list(request.query.get("to"))[: -SHOWN_MESSAGES - 1 : -1])
         return web.Response(text=text, content_type="text/html", headers=SECURITY_HEADERS)
 
     async def messages(request: web.Request) -> web.Response:

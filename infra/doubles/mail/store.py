@@ -7,7 +7,7 @@ import email
 import email.policy
 import itertools
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from email.message import EmailMessage
 from functools import cached_property
 from typing import Any
@@ -16,8 +16,8 @@ KEPT_MESSAGES = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Letter:
-    """One message as it was handed over: envelope and raw form. Nobody reads most of what a load test sends."""
+class Caught:
+    """One message as it was handed over; it is read when somebody looks, and most of a load test's are never."""
 
     id: int
     received_at: str
@@ -25,73 +25,70 @@ class Letter:
     recipients: tuple[str, ...]
     raw: bytes
 
-    def is_for(self, address: str) -> bool:
-        """Whether the envelope names the address; case is not told apart, as in every real mailbox."""
-        return address.casefold() in (recipient.casefold() for recipient in self.recipients)
-
     @cached_property
-    def read(self) -> Caught:
-        """The message with its headers and the two readable bodies."""
-        message = email.message_from_bytes(self.raw, policy=email.policy.default)
-        return Caught(
-            id=self.id,
-            received_at=self.received_at,
-            sender=self.sender,
-            recipients=self.recipients,
-            subject=str(message.get("Subject", "")),
-            text=_body(message, "plain"),
-            html=_body(message, "html"),
-            headers={name: str(value) for name, value in reversed(message.items())},
-        )
+    def _message(self) -> EmailMessage:
+        return email.message_from_bytes(self.raw, policy=email.policy.default)
 
+    @property
+    def subject(self) -> str:
+        """Its subject."""
+        return str(self._message.get("Subject", ""))
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caught:
-    """One message as it is shown."""
+    @property
+    def text(self) -> str:
+        """The body to read."""
+        return _body(self._message, "plain")
 
-    id: int
-    received_at: str
-    sender: str
-    recipients: tuple[str, ...]
-    subject: str
-    text: str
-    html: str
-    headers: dict[str, str]
+    @property
+    def html(self) -> str:
+        """The body to look at."""
+        return _body(self._message, "html")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Its headers; of several with one name the first."""
+        return {name: str(value) for name, value in reversed(self._message.items())}
 
     def as_json(self) -> dict[str, Any]:
         """The message under the names of the HTTP answers."""
-        shown = asdict(self)
-        shown["from"], shown["to"] = shown.pop("sender"), list(shown.pop("recipients"))
-        return shown
+        return {
+            "id": self.id,
+            "received_at": self.received_at,
+            "from": self.sender,
+            "to": list(self.recipients),
+            "subject": self.subject,
+            "text": self.text,
+            "html": self.html,
+            "headers": self.headers,
+        }
+
+    def is_for(self, address: str) -> bool:
+        """Whether the envelope names the address; case is not told apart, as in every real mailbox."""
+        return address.casefold() in (recipient.casefold() for recipient in self.recipients)
 
 
 class Mailbox:
     """Everything caught since the start or the last emptying, oldest first."""
 
     def __init__(self) -> None:
-        self._letters: deque[Letter] = deque(maxlen=KEPT_MESSAGES)
+        self._messages: deque[Caught] = deque(maxlen=KEPT_MESSAGES)
         self._numbers = itertools.count(1)
 
-    def add(self, sender: str, recipients: list[str], raw: bytes, at: dt.datetime) -> Letter:
+    def add(self, sender: str, recipients: list[str], raw: bytes, at: dt.datetime) -> Caught:
         """Keeps one message."""
-        letter = Letter(
+        caught = Caught(
             id=next(self._numbers), received_at=at.isoformat(), sender=sender, recipients=tuple(recipients), raw=raw
         )
-        self._letters.append(letter)
-        return letter
-
-    def newest(self, count: int, to: str | None) -> list[Caught]:
-        """The last messages, or the last to one address, newest first."""
-        letters = (letter for letter in reversed(self._letters) if to is None or letter.is_for(to))
-        return [letter.read for letter in itertools.islice(letters, count)]
+        self._messages.append(caught)
+        return caught
 
     def list(self, to: str | None = None) -> list[Caught]:
         """All messages, or those to one address."""
-        return [letter.read for letter in self._letters if to is None or letter.is_for(to)]
+        return [message for message in self._messages if to is None or message.is_for(to)]
 
     def clear(self) -> None:
         """Forgets every message; numbers go on."""
-        self._letters.clear()
+        self._messages.clear()
 
 
 def _body(message: EmailMessage, kind: str) -> str:

@@ -87,8 +87,6 @@ class Store:
         # A killed process loses nothing; only a machine that loses power may, which a stand-in can bear.
         self._db.execute("PRAGMA synchronous = OFF")
         self._db.executescript(_SCHEMA)
-        self._unwritten: dict[str, tuple[dict[str, Any], str | None]] | None = None
-        """What the open transaction has put and nobody has read yet: an object that changes thrice is written once."""
 
     def close(self) -> None:
         self._db.close()
@@ -96,36 +94,16 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
-        self._unwritten = {}
         try:
             yield
-            self._write()
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
-        else:
-            self._db.execute("COMMIT")
-        finally:
-            self._unwritten = None
+        self._db.execute("COMMIT")
 
     # Objects
 
     def put(self, item: dict[str, Any], parent: str | None = None) -> None:
-        # An event is what was then: it shares the parts of an object that goes on changing.
-        if self._unwritten is None or item["object"] == "event":
-            self._insert(item, parent)
-        else:
-            _, known = self._unwritten.get(item["id"], (None, None))
-            self._unwritten[item["id"]] = (item, known if parent is None else parent)
-
-    def _write(self, object_id: str | None = None) -> None:
-        """Writes one object, or all, that the open transaction has put."""
-        unwritten = self._unwritten or {}
-        for one in [object_id] if object_id is not None else list(unwritten):
-            if one in unwritten:
-                self._insert(*unwritten.pop(one))
-
-    def _insert(self, item: dict[str, Any], parent: str | None) -> None:
         self._db.execute(
             "INSERT INTO objects (id, kind, created, parent, body) VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (id) DO UPDATE SET body = excluded.body, parent = coalesce(excluded.parent, parent)",
@@ -133,7 +111,6 @@ class Store:
         )
 
     def get(self, object_id: str, kind: str | None = None) -> dict[str, Any] | None:
-        self._write(object_id)
         row = self._db.execute("SELECT kind, body FROM objects WHERE id = ?", (object_id,)).fetchone()
         if row is None or (kind is not None and row[0] != kind):
             return None
@@ -151,7 +128,6 @@ class Store:
         ending_before: str | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Newest first; with `ending_before`, the ones just newer than it, in the same order."""
-        self._write()
         clauses, values = ["kind = ?"], [kind]
         numbers: list[Any] = []
         if parent is not None:
@@ -175,7 +151,6 @@ class Store:
             yield json.loads(body)
 
     def remove(self, object_id: str) -> None:
-        self._write(object_id)
         self._db.execute("DELETE FROM objects WHERE id = ?", (object_id,))
 
     # Idempotency

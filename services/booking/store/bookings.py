@@ -109,14 +109,17 @@ class StoredBookings:
             raise Stale
         if fact is not None:
             self._wake()
-        self._heard[saved.booking_id] = saved.payment_version
-        self._heard.move_to_end(saved.booking_id)
-        if len(self._heard) > REMEMBERED:
-            self._heard.popitem(last=False)
+        self._remember(saved)
         return saved
 
     def has_heard(self, booking_id: str, payment_version: int) -> bool:
         return self._heard.get(booking_id, 0) >= payment_version
+
+    def _remember(self, saved: Booking) -> None:
+        self._heard[saved.booking_id] = saved.payment_version
+        self._heard.move_to_end(saved.booking_id)
+        if len(self._heard) > REMEMBERED:
+            self._heard.popitem(last=False)
 
     async def first_use(self, key: IdempotencyKey) -> str | None:
         async with self._database.transaction(key.tenant_id) as connection:

@@ -2,6 +2,6 @@
 
 from services.chassis.db.counting import Counter, counting
 from services.chassis.db.engine import Database
-from services.chassis.db.gather import Gather, HotStatement, each_alone
+from services.chassis.db.gather import Gather, HotStatement
 
-__all__ = ["Counter", "Database", "Gather", "HotStatement", "counting", "each_alone"]
+__all__ = ["Counter", "Database", "Gather", "HotStatement", "counting"]

@@ -8,6 +8,7 @@ import select
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -180,7 +181,7 @@ class Database:
 
     @asynccontextmanager
     async def _begin(self, tenant_id: str | None) -> AsyncIterator[AsyncConnection]:
-        async with _Lent(self, self._begin_sql(tenant_id)) as raw:
+        async with _Lent(partial(self._take_begun, self._begin_sql(tenant_id)), self._give_back) as raw:
             session = raw.session
             session.info.pop(APPENDED, None)
             async with session.begin():
@@ -208,15 +209,14 @@ class Database:
     async def _attempt(
         self, kind: type[psycopg.AsyncCursor[Any]], statement: str, parameters: Parameters | None
     ) -> list[Any]:
-        async with _Lent(self) as raw:
+        async with _Lent(self._take, self._give_back) as raw:
             for listener in self.listeners:
                 listener.statement(statement)
             cursor = kind(raw, row_factory=namedtuple_row)
             await cursor.execute(statement.encode(), parameters, prepare=True)
             return await cursor.fetchall() if cursor.description is not None else []
 
-    async def take(self) -> PooledConnection:
-        """A connection from the pool, to be given back."""
+    async def _take(self) -> PooledConnection:
         remaining = self._remaining()
         timeout = POOL_TIMEOUT_SECONDS if remaining is None else max(0.001, min(remaining, POOL_TIMEOUT_SECONDS))
         ends_at = time.monotonic() + timeout
@@ -227,27 +227,25 @@ class Database:
             await raw.close()
             await self._pool.putconn(raw)
 
-    async def take_begun(self, begin: pgsql.Composed) -> PooledConnection:
-        """A connection in a transaction that has begun."""
+    async def _take_begun(self, begin: pgsql.Composed) -> PooledConnection:
         while True:
-            raw = await self.take()
+            raw = await self._take()
             try:
                 await raw.execute(begin)
             except psycopg.Error:
                 cut = raw.closed
-                await self.give_back(raw)
+                await self._give_back(raw)
                 # Nothing has been done yet: where the server hung up just now, another connection may do.
                 if not cut:
                     raise
             except BaseException:
-                await self.give_back(raw)
+                await self._give_back(raw)
                 raise
             else:
                 self._count_boundary()
                 return raw
 
-    async def give_back(self, raw: PooledConnection) -> None:
-        """Return what was taken; one that is still in a transaction is not used again."""
+    async def _give_back(self, raw: PooledConnection) -> None:
         if raw.session.in_transaction() or raw.session.invalidated:
             await raw.close()
         await self._pool.putconn(raw)
@@ -282,14 +280,16 @@ class _Lent:
     """A pooled connection for the length of a block, in a transaction or in none; its errors are told in our words."""
 
     # Not a generator: each statement of a hot path passes here, and pays for it.
-    def __init__(self, database: Database, begin: pgsql.Composed | None = None) -> None:
-        self._database = database
-        self._begin = begin
+    def __init__(
+        self, take: Callable[[], Awaitable[PooledConnection]], give_back: Callable[[PooledConnection], Awaitable[None]]
+    ) -> None:
+        self._take = take
+        self._give_back = give_back
         self._raw: PooledConnection | None = None
 
     async def __aenter__(self) -> PooledConnection:
         try:
-            self._raw = await (self._database.take() if self._begin is None else self._database.take_begun(self._begin))
+            self._raw = await self._take()
         except (psycopg.Error, DBAPIError) as error:
             _refuse(error)
             raise
@@ -297,7 +297,7 @@ class _Lent:
 
     async def __aexit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if self._raw is not None:
-            await self._database.give_back(self._raw)
+            await self._give_back(self._raw)
         if isinstance(error, psycopg.Error | DBAPIError):
             _refuse(error)
 

@@ -40,6 +40,7 @@ def _always(_question: object) -> Hashable:
 class Gather(Generic[Question, Answer]):
     """Brings questions to `send`, which answers each in its place, with its answer or the error that is its own.
 
+    Where the database refuses what went together, each goes again alone, so that an error is nobody's but its own.
     Only what is `alike` goes together, and of what has the same `identity` only the first: a second learns from the
     next statement what the first has got.
     """
@@ -81,14 +82,16 @@ class Gather(Generic[Question, Answer]):
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
         me = asyncio.current_task()
-        while self._ahead is me and (batch := self._take()):
-            overtaken = loop.call_later(PATIENCE_SECONDS, self._overtake)
-            try:
-                await self._answer(batch)
-            finally:
-                overtaken.cancel()
-        if self._ahead is me:
-            self._ahead = None
+        try:
+            while self._ahead is me and (batch := self._take()):
+                overtaken = loop.call_later(PATIENCE_SECONDS, self._overtake)
+                try:
+                    await self._answer(batch)
+                finally:
+                    overtaken.cancel()
+        finally:
+            if self._ahead is me:
+                self._ahead = None
 
     def _overtake(self) -> None:
         self._ahead = None
@@ -114,8 +117,19 @@ class Gather(Generic[Question, Answer]):
         return batch
 
     async def _answer(self, batch: Sequence[_Waiting[Question, Answer]]) -> None:
+        answers: Sequence[Answer | Exception]
         try:
             answers = await self._send([one.question for one in batch])
+            if len(answers) != len(batch):
+                raise AssertionError(f"{len(batch)} questions got {len(answers)} answers.")
+        except psycopg.Error as error:
+            if len(batch) > 1:
+                # It is some one's, and took all back: each learns alone whether it is its own.
+                for one in batch:
+                    if not one.answer.done():
+                        await self._answer([one])
+                return
+            answers = [error]
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait for it
             answers = [error] * len(batch)
         for one, answer in zip(batch, answers, strict=True):
@@ -127,24 +141,11 @@ class Gather(Generic[Question, Answer]):
                 one.answer.set_result(answer)
 
 
-async def each_alone(
-    asked: Sequence[Question], send: Callable[[Sequence[Question]], Awaitable[Sequence[Answer | Exception]]]
-) -> list[Answer | Exception]:
-    """The answers, or errors, that the questions get one by one."""
-    answers: list[Answer | Exception] = []
-    for question in asked:
-        try:
-            answers.extend(await send([question]))
-        except Exception as error:  # noqa: BLE001 - one's failure is not another's
-            answers.append(error)
-    return answers
-
-
 class HotStatement:
     """A statement of one row at most that is a transaction by itself, gathered with others of its kind.
 
     Those that go together are ordered by their keys, which name what they lock; so two processes' batches do not
-    deadlock. They are committed together. An error is nobody's but the one's who caused it: after one, each goes alone.
+    deadlock. They are committed together.
     """
 
     def __init__(self, database: Database, text: str) -> None:
@@ -157,16 +158,11 @@ class HotStatement:
         """The row, as a named tuple; None where there is none."""
         return await self._database.in_time(self._gather.ask((key, parameters)))
 
-    async def _send(self, asked: Sequence[tuple[str, Sequence[object]]]) -> Sequence[Any | Exception | None]:
+    async def _send(self, asked: Sequence[tuple[str, Sequence[object]]]) -> Sequence[Any | None]:
         order = sorted(range(len(asked)), key=lambda place: asked[place][0])
         parameters = [value for place in order for value in asked[place][1]]
-        try:
-            rows = await self._database.fetch_numbered(self._text_for(len(asked)), parameters)
-        except psycopg.Error:  # some one's: each learns alone whether it is its own
-            if len(asked) == 1:
-                raise
-            return await each_alone(asked, self._send)
-        answers: list[Any | Exception | None] = [None] * len(asked)
+        rows = await self._database.fetch_numbered(self._text_for(len(asked)), parameters)
+        answers: list[Any | None] = [None] * len(asked)
         for row in rows:
             answers[order[row.place_in_batch]] = row
         return answers

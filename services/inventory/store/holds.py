@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from psycopg import errors as pg
 
 from services.chassis.clock import Clock
-from services.chassis.db import Database, Gather, each_alone
+from services.chassis.db import Database, Gather
 from services.chassis.errors import IdempotencyKeyReused, NotFound
 from services.chassis.idempotency import store as idempotency
 from services.chassis.idempotency.key import IdempotencyKey
@@ -51,7 +51,6 @@ EXPIRED = (
 )
 EXPIRE = "SELECT expire_holds_of(%s) AS ended"
 
-
 Verdict = Hold | Exception
 
 
@@ -80,7 +79,8 @@ class _Stretch(NamedTuple):
 
 
 class SqlHolds:
-    """The port `Holds` on PostgreSQL. Orders for one resource are coalesced; the worker's database is for sweeping."""
+    """The port `Holds` on PostgreSQL. What is ordered or sold at once goes together; the worker's database is for
+    sweeping."""
 
     def __init__(self, database: Database, worker_database: Database, clock: Clock) -> None:
         self._database = database
@@ -162,7 +162,7 @@ class SqlHolds:
             # A key or step was used meanwhile where no common resource put the two in line. Who meets that alone
             # finds it the next time.
             if len(orders) > 1:
-                return await each_alone(asked, self._decide)
+                raise
             rows = await self._database.fetch_all(PLACE, parameters)
         return [_verdict(row, order) for row, order in zip(rows, orders, strict=True)]
 

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-import psycopg
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.db import Database, Gather, each_alone
+from services.chassis.db import Database, Gather
 from services.payment.ports import DuePayment, ProviderEvent, WaitingEvent
 from services.payment.store.tables import provider_events
 
@@ -20,6 +19,7 @@ GRACE = timedelta(seconds=2)
 KEEP = timedelta(days=90)  # events: beyond the provider's retries and any dispute about what it told us
 PURGE_BATCH = 10_000  # rows
 MAX_HEARD = 64  # events kept in one statement
+MAX_MOOT = 1_000  # events settled in one
 
 # What the payment already says needs no further look; an event about a payment in the making is given time.
 _KEEP = """
@@ -49,7 +49,7 @@ _SETTLE_MOOT = """
     WHERE event_id IN (
         SELECT e.event_id FROM provider_events e JOIN payments p USING (payment_id)
         WHERE e.state = 'WAITING' AND e.due_time <= %(at)s AND is_moot(p, e.type, e.intent_id)
-        FOR UPDATE OF e SKIP LOCKED
+        LIMIT %(limit)s FOR UPDATE OF e SKIP LOCKED
     )
 """
 
@@ -108,25 +108,20 @@ class StoredProviderEvents:
         return await self._database.in_time(self._keeping.ask(_Heard(event, at, relevant)))
 
     async def lease(self, at: datetime, limit: int) -> list[WaitingEvent]:
-        await self._database.execute(_SETTLE_MOOT, {"at": at})
+        await self._database.execute(_SETTLE_MOOT, {"at": at, "limit": MAX_MOOT})
         rows = await self._database.fetch_all(_LEASE_EVENTS, {"at": at, "limit": limit})
         return [WaitingEvent(*row) for row in rows]
 
     async def settle(self, event_ids: list[str], at: datetime) -> None:
         await self._database.execute(_SETTLE, {"event_ids": event_ids, "at": at})
 
-    async def _keep(self, heard: Sequence[_Heard]) -> Sequence[bool | Exception]:
+    async def _keep(self, heard: Sequence[_Heard]) -> Sequence[bool]:
         values = {
             "events": json.dumps([one.event._asdict() | {"relevant": one.relevant} for one in heard], default=str),
             "at": max(one.at for one in heard),
             "grace": GRACE,
         }
-        try:
-            rows = await self._database.fetch_all(_KEEP, values)
-        except psycopg.Error:
-            if len(heard) == 1:
-                raise
-            return await each_alone(heard, self._keep)
+        rows = await self._database.fetch_all(_KEEP, values)
         new = {row.event_id for row in rows}
         return [one.event.event_id in new for one in heard]
 

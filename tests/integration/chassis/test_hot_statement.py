@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import psycopg
 import pytest
@@ -74,8 +73,6 @@ async def test_more_than_fit_into_one_statement_are_all_answered(put: HotStateme
 async def test_a_caller_waits_no_longer_than_it_may(urls: Urls) -> None:
     hurried = Database(urls.app, remaining=lambda: 0.1)
     await hurried.open()
-    began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         await HotStatement(hurried, "SELECT pg_sleep(%s)").fetch_one("", (0.5,))
-    assert time.monotonic() - began < 0.4
     await hurried.close()

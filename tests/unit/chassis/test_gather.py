@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import psycopg
 import pytest
 
-from services.chassis.db import Gather, each_alone, gather
+from services.chassis.db import Gather, gather
 from services.chassis.errors import Overloaded
 from services.chassis.rpc import context
 
@@ -129,15 +130,33 @@ async def test_the_line_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(results[3], Overloaded)
 
 
-async def test_each_alone_keeps_answers_and_errors_in_their_places() -> None:
+async def test_what_the_database_refuses_goes_again_one_by_one() -> None:
     oracle = Oracle()
-    oracle.gate.set()
 
     async def strict(questions: Sequence[str]) -> list[str | Exception]:
+        answers = await oracle.answer(questions)
         if "broken" in questions:
-            raise ValueError
-        return await oracle.answer(questions)
+            raise psycopg.errors.CheckViolation
+        return answers
 
-    answers = await each_alone(["a", "broken", "bad", "b"], strict)
-    assert [answers[0], answers[3]] == ["A", "B"]
-    assert [type(answer) for answer in answers[1:3]] == [ValueError, KeyError]
+    tasks = await asked(Gather(strict, together=8), "a", "b", "broken", "gone", "bad")
+    tasks[3].cancel()
+    oracle.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results[:2] == ["A", "B"]
+    assert [type(result) for result in results[2:]] == [
+        psycopg.errors.CheckViolation,
+        asyncio.CancelledError,
+        KeyError,
+    ]
+    assert oracle.batches == [["a"], ["b", "broken", "bad"], ["b"], ["broken"], ["bad"]]
+
+
+async def test_answers_that_do_not_fit_are_everybodys_error_and_the_line_goes_on() -> None:
+    async def forgetful(questions: Sequence[str]) -> list[str | Exception]:
+        return ["A"] if "a" in questions else []
+
+    asking = Gather(forgetful, together=8)
+    with pytest.raises(AssertionError, match="1 questions got 0 answers"):
+        await asking.ask("b")
+    assert await asking.ask("a") == "A"
