@@ -263,8 +263,8 @@ def _gateway(stack: Stack, calls: tuple[str, ...]) -> Part:
         prepare=prepare,
         # A start while auth is out needs the newest token keys that anybody kept.
         prepare_always=True,
-        # Its token keys come from auth; the others may come and go behind it.
-        after=tuple(name for name in calls if name == "auth"),
+        # What it finds serving at its start it need not look for again a second later, with refusals until then.
+        after=calls,
         run=lambda: Run(envoy.command(configuration)),
         log=log,
         stop_signal=signal.SIGTERM,

@@ -90,8 +90,8 @@ class WaitingEvent(NamedTuple):
 class ProviderEvents(Protocol):
     """The provider's events, each kept once."""
 
-    async def keep(self, event: ProviderEvent, at: datetime, *, relevant: bool) -> bool:
-        """Keeps an event; False when it was kept before."""
+    async def keep(self, event: ProviderEvent, at: datetime, *, relevant: bool) -> datetime | None:
+        """Keeps an event; returns when it is to be applied, None where nothing is to do or it was kept before."""
         ...
 
     async def lease(self, at: datetime, limit: int) -> list[WaitingEvent]:

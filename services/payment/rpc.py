@@ -53,8 +53,8 @@ class WebhookRpc(WebhookServiceServicer):
         self._wake = wake
 
     async def HandleStripe(self, request: HttpBody, _: Any) -> service.HandleStripeResponse:
-        await hearing.keep_event(self._ports, request.data, current().metadata.get(SIGNATURE, ""))
-        self._wake()
+        if await hearing.keep_event(self._ports, request.data, current().metadata.get(SIGNATURE, "")):
+            self._wake()
         return service.HandleStripeResponse()
 
 

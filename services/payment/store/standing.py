@@ -40,7 +40,7 @@ _KEEP = """
         coalesce(p.status = 'PROCESSING' AND p.attempt_time > %(at)s::timestamptz - %(grace)s::interval, false)
             AS in_the_making) AS seen
     ON CONFLICT (event_id) DO NOTHING
-    RETURNING event_id
+    RETURNING event_id, CASE WHEN state = 'WAITING' THEN due_time END AS due_time
 """
 
 # Those that waited for our own commit, and now say nothing that the payment does not say.
@@ -100,11 +100,11 @@ class StoredProviderEvents:
 
     def __init__(self, worker_database: Database) -> None:
         self._database = worker_database
-        self._keeping: Gather[_Heard, bool] = Gather(
+        self._keeping: Gather[_Heard, datetime | None] = Gather(
             self._keep, together=MAX_HEARD, identity=lambda heard: heard.event.event_id
         )
 
-    async def keep(self, event: ProviderEvent, at: datetime, *, relevant: bool) -> bool:
+    async def keep(self, event: ProviderEvent, at: datetime, *, relevant: bool) -> datetime | None:
         return await self._database.in_time(self._keeping.ask(_Heard(event, at, relevant)))
 
     async def lease(self, at: datetime, limit: int) -> list[WaitingEvent]:
@@ -115,15 +115,15 @@ class StoredProviderEvents:
     async def settle(self, event_ids: list[str], at: datetime) -> None:
         await self._database.execute(_SETTLE, {"event_ids": event_ids, "at": at})
 
-    async def _keep(self, heard: Sequence[_Heard]) -> Sequence[bool]:
+    async def _keep(self, heard: Sequence[_Heard]) -> Sequence[datetime | None]:
         values = {
             "events": json.dumps([one.event._asdict() | {"relevant": one.relevant} for one in heard], default=str),
             "at": max(one.at for one in heard),
             "grace": GRACE,
         }
         rows = await self._database.fetch_all(_KEEP, values)
-        new = {row.event_id for row in rows}
-        return [one.event.event_id in new for one in heard]
+        due = {row.event_id: row.due_time for row in rows}
+        return [due.get(one.event.event_id) for one in heard]
 
 
 class StoredDuties:

@@ -280,11 +280,11 @@ class FakeEvents:
         self.rows: dict[str, tuple[ProviderEvent, str]] = {}
         self._payments = payments
 
-    async def keep(self, event: ProviderEvent, at: datetime, *, relevant: bool) -> bool:
+    async def keep(self, event: ProviderEvent, at: datetime, *, relevant: bool) -> datetime | None:
         if event.event_id in self.rows:
-            return False
+            return None
         self.rows[event.event_id] = (event, "WAITING" if relevant else "KEPT")
-        return True
+        return at if relevant else None
 
     async def lease(self, at: datetime, limit: int) -> list[WaitingEvent]:
         waiting = [event for event, state in self.rows.values() if state == "WAITING"][:limit]

@@ -59,10 +59,10 @@ def event_about(payment: Payment, *, intent: str = "", kind: str = "payment_inte
 async def test_an_event_is_kept_once(stored: Stored) -> None:
     payment = success(await stored.payments.start(new_payment())).payment
     event = event_about(payment)
-    assert await stored.events.keep(event, NOW, relevant=True)
-    assert not await stored.events.keep(event, NOW, relevant=True)
+    assert await stored.events.keep(event, NOW, relevant=True) == NOW + GRACE, "it is given time: a payment is made"
+    assert await stored.events.keep(event, NOW, relevant=True) is None
     other = event_about(payment, kind="martian.landed")
-    await stored.events.keep(other, NOW, relevant=False)
+    assert await stored.events.keep(other, NOW, relevant=False) is None
     assert stored.state(other.event_id) == "KEPT"
 
 
@@ -76,7 +76,7 @@ async def test_an_event_of_a_payment_in_the_making_waits_for_it_and_is_then_moot
     assert await stored.events.lease(NOW + GRACE, 10) == expected
     await stored.payments.save(change)
     late = event_about(change.payment)
-    await stored.events.keep(late, NOW, relevant=True)
+    assert await stored.events.keep(late, NOW, relevant=True) is None
     assert stored.state(late.event_id) == "APPLIED", "the payment says so already"
 
 
@@ -98,7 +98,7 @@ async def test_events_that_come_together_are_each_kept_once(stored: Stored) -> N
         kept = await asyncio.gather(
             *(stored.events.keep(event, NOW, relevant=True) for event in (*events, events[0], events[0]))
         )
-    assert kept == [True] * 5 + [False] * 2
+    assert kept == [NOW + GRACE] * 5 + [None] * 2
     assert len(counter.statements) == 3  # an event never stands twice in one statement
 
 
@@ -122,7 +122,7 @@ async def test_an_event_finds_its_payment_by_the_intent(stored: Stored) -> None:
     (waiting,) = await stored.events.lease(NOW, 10)
     assert (waiting.tenant_id, waiting.payment_id) == (TENANT, change.payment.payment_id)
     stranger = event._replace(event_id="evt_2", intent_id="pi_of_somebody_else")
-    await stored.events.keep(stranger, NOW, relevant=True)
+    assert await stored.events.keep(stranger, NOW, relevant=True) == NOW
     assert [one.payment_id for one in await stored.events.lease(NOW, 10)] == [""]
 
 
