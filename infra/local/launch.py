@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER = 0x10000000
 _NOBODY = 65534
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # the C library has no name for it
-_SLICE_NANOSECONDS = 5_000_000  # the usual one is below 2 ms
+SLICE_NANOSECONDS = 5_000_000  # the usual one is below 2 ms
 
 
 def wrap(
@@ -66,7 +66,7 @@ def _ask_for_long_slices() -> None:
     number = _SCHED_SETATTR.get(os.uname().machine)
     if number is not None:
         attributes = struct.pack(
-            "=IIQiIQQQ", 48, os.SCHED_BATCH, 0, os.getpriority(os.PRIO_PROCESS, 0), 0, _SLICE_NANOSECONDS, 0, 0
+            "=IIQiIQQQ", 48, os.SCHED_BATCH, 0, os.getpriority(os.PRIO_PROCESS, 0), 0, SLICE_NANOSECONDS, 0, 0
         )
         ctypes.CDLL(None).syscall(number, 0, attributes, 0)
 

@@ -15,9 +15,9 @@ async def keep_event(ports: Ports, payload: bytes, signature: str) -> bool:
     """Stores a webhook's event before anything else happens; returns whether it is to be applied at once."""
     event = ports.provider.read_event(payload, signature)
     relevant = event.type.startswith(RELEVANT) and bool(event.intent_id or event.payment_id)
-    now = ports.clock.now()
-    due_time = await ports.events.keep(event, now, relevant=relevant)
-    return due_time is not None and due_time <= now
+    due_time = await ports.events.keep(event, ports.clock.now(), relevant=relevant)
+    # Asked again: what was kept together with later ones is due when they are.
+    return due_time is not None and due_time <= ports.clock.now()
 
 
 async def apply_event(ports: Ports, event: WaitingEvent) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import postgres, topology
+from infra.local import parts, postgres, topology
 from infra.local.instance import Instance
 from infra.local.settings import Settings
 from infra.local.stack import Stack, wishes
@@ -37,6 +37,11 @@ def test_a_service_is_told_its_own_addresses_and_roles() -> None:
     assert told["BERTH_PEERS"] == "auth=127.0.0.1:7110;inventory=127.0.0.1:7120;payment=127.0.0.1:7140"
     assert told["BERTH_TLS_CERT"] == "/stack/tls/booking.crt"
     assert told["BERTH_KAFKA"] == "127.0.0.1:7092"
+
+
+def test_the_gateway_finds_serving_at_its_start_what_it_calls() -> None:
+    gateway = next(part for part in parts.plan(_stack(), lambda _: None).parts if part.name == "gateway")
+    assert set(gateway.after) == {"auth", "inventory", "booking", "payment", "notification"}
 
 
 def test_only_migrate_is_told_the_owner() -> None:

@@ -1,11 +1,15 @@
 """Webhooks in any order, any number of times, early, late, forged: one final state."""
 
+from datetime import timedelta
 from itertools import permutations
 
 import pytest
+from google.api.httpbody_pb2 import HttpBody
 
 from services.chassis.money import Money
+from services.chassis.rpc.context import background
 from services.payment.domain.payments import Payment, SignatureInvalid, Status
+from services.payment.rpc import SIGNATURE, WebhookRpc
 from services.payment.usecases.charging import StartPayment, start_payment
 from services.payment.usecases.hearing import apply_event, keep_event
 from tests.ports.payment.fakes import BOOKING_SERVICE, USER, VENDOR, World, booking_id, new_world
@@ -71,3 +75,33 @@ async def test_unknown_types_are_kept_and_forged_ones_refused(world: World) -> N
     with pytest.raises(SignatureInvalid):
         await keep_event(world.ports, b"evt_2 payment_intent.succeeded pi_0 pay_0", "forged")
     assert len(world.events.rows) == 1
+
+
+async def test_only_what_is_to_be_applied_now_wakes_the_worker(world: World) -> None:
+    woken: list[str] = []
+    webhooks = WebhookRpc(world.ports, lambda: woken.append("woken"))
+
+    async def hear(payload: bytes) -> int:
+        with background("webhook", tenant_id="") as call:
+            call.metadata = {SIGNATURE: "signed"}
+            await webhooks.HandleStripe(HttpBody(data=payload), None)
+        return len(woken)
+
+    assert await hear(b"evt_1 martian.landed mar_1 -") == 0
+    assert await hear(b"evt_2 payment_intent.succeeded pi_9 pay_9") == 1
+    assert await hear(b"evt_2 payment_intent.succeeded pi_9 pay_9") == 1
+
+
+@pytest.mark.parametrize(("due_after", "at_once"), [(0.001, True), (2.0, False)], ids=["with a later one", "in time"])
+async def test_an_event_is_due_as_the_store_says(
+    world: World, monkeypatch: pytest.MonkeyPatch, due_after: float, *, at_once: bool
+) -> None:
+    began = world.clock.now()
+
+    async def keep(*_: object, relevant: bool) -> object:
+        world.clock.advance(timedelta(seconds=0.01))
+        return began + timedelta(seconds=due_after) if relevant else None
+
+    monkeypatch.setattr(world.events, "keep", keep)
+    about = b"evt_1 payment_intent.succeeded pi_9 pay_9"
+    assert await keep_event(world.ports, about, "signed") is at_once
