@@ -139,6 +139,7 @@ def with_chassis(topology: Topology) -> Topology:
         port=1,
         metrics_port=1,
         workers=1,
+        background=False,
         database=CHASSIS,
         topic=None,
         calls=(),

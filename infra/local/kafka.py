@@ -43,7 +43,8 @@ def prepare(directory: Path, jars: list[Path], port: int, controller_port: int) 
 
 def command(directory: Path, jars: list[Path]) -> list[str]:
     """The command that serves a prepared directory."""
-    return launch.wrap(_java(jars, "kafka.Kafka", str(directory / "server.properties")), death_signal=signal.SIGTERM)
+    line = _java(jars, "kafka.Kafka", str(directory / "server.properties"))
+    return launch.wrap(line, death_signal=signal.SIGTERM, background=True)
 
 
 def refusal(bootstrap: str) -> str | None:

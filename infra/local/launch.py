@@ -8,6 +8,7 @@ import os
 import signal
 import struct
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,21 +17,30 @@ _CLONE_NEWUSER = 0x10000000
 _NOBODY = 65534
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # the C library has no name for it
 SLICE_NANOSECONDS = 5_000_000  # the usual one is below 2 ms
+BACKGROUND_NICENESS = 10
+_AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def wrap(
-    command: Sequence[str], *, death_signal: signal.Signals = signal.SIGKILL, owns: Path | None = None
+    command: Sequence[str],
+    *,
+    death_signal: signal.Signals = signal.SIGKILL,
+    owns: Path | None = None,
+    background: bool = False,
 ) -> list[str]:
     """The command as its parent should start it.
 
     `death_signal` is what the program gets when its parent dies, however it dies. `owns` names the directory of a
     program that refuses to run as root (PostgreSQL): where we are root, it runs as nobody, and the directory is its.
+    What is in the `background` gives way to what somebody waits for.
     """
     # -I -S: a small interpreter for a few milliseconds; this file imports nothing but the standard library.
     line = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), "--parent", str(os.getpid())]
     line += ["--death-signal", str(int(death_signal))]
     if owns is not None and os.geteuid() == 0:
         line += ["--owns", str(owns)]
+    if background:
+        line.append("--background")
     return [*line, "--", *command]
 
 
@@ -40,10 +50,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--death-signal", type=int, required=True)
     parser.add_argument("--owns", type=Path)
+    parser.add_argument("--background", action="store_true")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)
     if os.getpgid(0) != os.getpid():
         os.setsid()
+    if options.background:
+        _give_way()
     if options.owns is not None:
         _become_nobody(options.owns)
     _ask_for_long_slices()
@@ -55,6 +68,21 @@ def main(arguments: Sequence[str]) -> None:
         os.execv(options.command[0], options.command)  # noqa: S606 - becoming the program is this file's purpose
     except OSError as error:
         sys.exit(f"launch: {options.command[0]}: {error.strerror}. Is the folder closed to other users?")
+
+
+def _give_way() -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, BACKGROUND_NICENESS)
+    # Where the kernel makes each session a group of its own, the group's niceness counts and not its programs'. It
+    # takes one such wish in a tenth of a second; without groups there is no such file.
+    for _ in range(20):
+        try:
+            _AUTOGROUP.write_text(str(BACKGROUND_NICENESS))
+        except BlockingIOError:
+            time.sleep(0.05)
+        except OSError:
+            return
+        else:
+            return
 
 
 def _ask_for_long_slices() -> None:

@@ -177,7 +177,8 @@ def _stripe(stack: Stack) -> Part:
 def _mail(stack: Stack) -> Part:
     def run() -> Run:
         line = [sys.executable, "-m", "infra.doubles.mail", "--smtp-port", str(stack.ports["mail.smtp"])]
-        return Run(launch.wrap([*line, "--port", str(stack.ports["mail"])]), stack.python_environment())
+        line += ["--port", str(stack.ports["mail"])]
+        return Run(launch.wrap(line, background=True), stack.python_environment())
 
     async def refusal() -> str | None:
         return await (health.http(stack.mail_url, "/health") if stack.mail_url else health.tcp(stack.smtp))
@@ -216,6 +217,10 @@ def _service(stack: Stack, service: Service, worker: int) -> Part:
         await _step(log, environment, "-m", service.package, "seed", "--file", str(DEMO))
         await asyncio.to_thread(postgres.mark_prepared, stack.server, service.database, mark)
 
+    def run() -> Run:
+        line = [sys.executable, "-m", service.package, "serve"]
+        return Run(launch.wrap(line, background=service.background), stack.service_environment(service, worker))
+
     return Part(
         name=name,
         url=lambda: address,
@@ -224,9 +229,7 @@ def _service(stack: Stack, service: Service, worker: int) -> Part:
         prepare_after=("postgres",) if worker == 0 else (service.name,),
         prepare=prepare if worker == 0 else None,
         after=_SURROUNDINGS,
-        run=lambda: Run(
-            launch.wrap([sys.executable, "-m", service.package, "serve"]), stack.service_environment(service, worker)
-        ),
+        run=run,
         log=log,
     )
 

@@ -40,7 +40,6 @@ _SETTINGS: Mapping[str, str] = {
     "jit": "off",
     "huge_pages": "off",
     "autovacuum_max_workers": "2",
-    "autovacuum_naptime": "20s",
     "max_parallel_workers_per_gather": "0",
     "timezone": "'UTC'",
     "log_timezone": "'UTC'",

@@ -41,12 +41,16 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """One service: its first ports, what it owns, what it calls and hears; no topic where it publishes nothing."""
+    """One service: its first ports, what it owns, what it calls and hears; no topic where it publishes nothing.
+
+    What is in the background gives way to what somebody waits for where they share processors.
+    """
 
     name: str
     port: int
     metrics_port: int
     workers: int
+    background: bool
     database: str
     topic: str | None
     calls: tuple[str, ...]
@@ -162,6 +166,12 @@ class _Table:
     def port(self, key: str) -> int:
         return self.number(key, 1, 65535)
 
+    def flag(self, key: str) -> bool:
+        value = self.values.get(key, False)
+        if not isinstance(value, bool):
+            raise TopologyError(f"{self.place}.{key}: true or false is needed")
+        return value
+
     def names(self, key: str) -> tuple[str, ...]:
         value = self._value(key)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -186,6 +196,7 @@ def _service(name: str, table: _Table) -> Service:
         port=table.port("port"),
         metrics_port=table.port("metrics_port"),
         workers=table.number("workers", 1, 9),
+        background=table.flag("background"),
         database=table.text("database"),
         topic=table.text("topic") if "topic" in table.values else None,
         calls=table.names("calls"),

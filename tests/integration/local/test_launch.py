@@ -29,3 +29,22 @@ def test_a_program_asks_the_kernel_for_long_slices(tmp_path: Path, *, unprivileg
     assert (policy, leads) == (os.SCHED_BATCH, 1)
     if KNOWS_SLICES:
         assert nanoseconds == launch.SLICE_NANOSECONDS
+
+
+@pytest.mark.parametrize("unprivileged", [False, True], ids=["as it is", "without root"])
+def test_what_nobody_waits_for_gives_way(tmp_path: Path, *, unprivileged: bool) -> None:
+    tell = "import os, pathlib; group = pathlib.Path('/proc/self/autogroup'); print(os.getpriority(os.PRIO_PROCESS, 0))"
+    tell += "; print(group.read_text().split()[-1] if group.exists() else 'none')"
+    ours, theirs = (
+        subprocess.run(
+            launch.wrap([sys.executable, "-c", tell], owns=tmp_path if unprivileged else None, background=background),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for background in (True, False)
+    )
+    assert ours[0] == str(launch.BACKGROUND_NICENESS)
+    assert ours[1] in {str(launch.BACKGROUND_NICENESS), "none"}
+    assert theirs[0] == str(os.getpriority(os.PRIO_PROCESS, 0))
+    assert theirs[1] in {"0", "none"}

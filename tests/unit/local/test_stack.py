@@ -44,6 +44,12 @@ def test_the_gateway_finds_serving_at_its_start_what_it_calls() -> None:
     assert set(gateway.after) == {"auth", "inventory", "booking", "payment", "notification"}
 
 
+def test_what_no_booking_waits_for_gives_way() -> None:
+    plan = parts.plan(_stack(), lambda _: None).parts
+    commands = {part.name: part.run().command for part in plan if part.run and part.name in {*MESH.services, "mail"}}
+    assert {name for name, command in commands.items() if "--background" in command} == {"notification", "mail"}
+
+
 def test_only_migrate_is_told_the_owner() -> None:
     stack, booking = _stack(), MESH.services["booking"]
     assert "BERTH_OWNER_DATABASE_URL" not in stack.service_environment(booking)

@@ -32,6 +32,7 @@ metrics_port = 7230
 workers = 1
 database = "booking"
 topic = "berth.booking.v1"
+background = true
 calls = ["auth"]
 consumes = ["berth.auth.v1"]
 secrets = []
@@ -53,6 +54,8 @@ def test_callers_topics_and_dead_letters_derive() -> None:
     assert mesh.dead_letter_topics() == ("berth.auth.v1.booking.dlq",)
     assert mesh.services["booking"].env == {"BERTH_X": "{smtp_host}"}
     assert mesh.services["booking"].worker_role == "booking_worker"
+    assert mesh.services["booking"].background
+    assert not mesh.services["auth"].background
 
 
 @pytest.mark.parametrize(
@@ -67,6 +70,7 @@ def test_callers_topics_and_dead_letters_derive() -> None:
         ('database = "booking"', 'database = "auth"', "database auth is given to auth and to booking"),
         ("admin_port = 8081", "", "topology.gateway.admin_port: missing"),
         ('secrets = ["BERTH_MASTER_KEY"]', "secrets = [1]", "secrets: a list of texts"),
+        ("background = true", 'background = "no"', "background: true or false"),
         ("[gateway]", "[gateway", "not TOML"),
     ],
 )
