@@ -58,6 +58,7 @@ class _WarmPool(AsyncConnectionPool[PooledConnection]):
     """Lends the connection that came back last: its server process has plans and tables at hand.
 
     Taken in turn, as the library's own pool lends them, all of them plan each statement anew after each ANALYZE.
+    The one in ten minutes that it closes for want of use, it takes from the same end.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

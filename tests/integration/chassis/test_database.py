@@ -26,6 +26,12 @@ async def things(database: Database, tenant_id: str) -> set[str]:
         return set((await connection.execute(text("SELECT thing_id FROM thing"))).scalars())
 
 
+async def server_process(database: Database) -> int:
+    row = await database.fetch_one("SELECT pg_backend_pid() AS pid, pg_sleep(0.05)")
+    assert row is not None
+    return int(row.pid)
+
+
 async def test_a_tenant_sees_its_own_rows_only(database: Database, worker: Database) -> None:
     await put(database, "ten_a", "1")
     await put(database, "ten_b", "2")
@@ -94,19 +100,10 @@ async def test_connections_are_reused_and_stay_usable_after_errors(database: Dat
 
 
 async def test_the_connection_that_came_back_last_is_lent_first(database: Database) -> None:
-    def server_process() -> asyncio.Task[int]:
-        return asyncio.create_task(backend(database))
-
-    together = await asyncio.gather(*(server_process() for _ in range(4)))
+    together = await asyncio.gather(*(server_process(database) for _ in range(4)))
     assert len(set(together)) > 1
-    one_by_one = [await server_process() for _ in range(8)]
+    one_by_one = [await server_process(database) for _ in range(8)]
     assert len(set(one_by_one)) == 1
-
-
-async def backend(database: Database) -> int:
-    row = await database.fetch_one("SELECT pg_backend_pid() AS pid, pg_sleep(0.05)")
-    assert row is not None
-    return int(row.pid)
 
 
 async def test_more_callers_than_connections_all_get_their_turn(database: Database) -> None:

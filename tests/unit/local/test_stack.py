@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import parts, postgres, topology
+from infra.local import kafka, parts, postgres, topology
 from infra.local.instance import Instance
 from infra.local.settings import Settings
 from infra.local.stack import Stack, wishes
@@ -48,6 +48,7 @@ def test_what_no_booking_waits_for_gives_way() -> None:
     plan = parts.plan(_stack(), lambda _: None).parts
     commands = {part.name: part.run().command for part in plan if part.run and part.name in {*MESH.services, "mail"}}
     assert {name for name, command in commands.items() if "--background" in command} == {"notification", "mail"}
+    assert "--background" in kafka.command(Path("/kafka"), [])
 
 
 def test_only_migrate_is_told_the_owner() -> None:
