@@ -19,6 +19,7 @@ from services.auth.usecases import directory, keys, profile, registration, sessi
 from services.chassis import paging
 from services.chassis.errors import PageTokenInvalid
 from services.chassis.ids import is_id
+from services.chassis.instants import instant_to
 from services.chassis.rpc.context import current
 
 TENANTS_DEFAULT: Final = 50
@@ -35,7 +36,7 @@ class AuthRpc(AuthServiceServicer):
         call = current()
         command = wire.register_command(request)
         expire_time = await registration.register(self._ports, call.principal, command, call.idempotency)
-        return auth.RegisterResponse(otp_expire_time=wire.instant(expire_time))
+        return auth.RegisterResponse(otp_expire_time=instant_to(expire_time))
 
     async def VerifyEmail(self, request: auth.VerifyEmailRequest, _: Any) -> auth.VerifyEmailResponse:
         call = current()
@@ -47,7 +48,7 @@ class AuthRpc(AuthServiceServicer):
         call = current()
         command = registration.ResendOtp(request.email)
         expire_time = await registration.resend_otp(self._ports, call.principal, command, call.idempotency)
-        return auth.ResendOtpResponse(otp_expire_time=wire.instant(expire_time))
+        return auth.ResendOtpResponse(otp_expire_time=instant_to(expire_time))
 
     async def Login(self, request: auth.LoginRequest, _: Any) -> auth.LoginResponse:
         tokens, user = await sessions.login(self._ports, current().principal, wire.login_command(request))
@@ -145,7 +146,7 @@ class DirectoryRpc(DirectoryServiceServicer):
 
     async def GetOtp(self, request: tenancy.GetOtpRequest, _: Any) -> tenancy.GetOtpResponse:
         otp, expire_time = await directory.get_otp(self._ports, current().principal, request.challenge_id)
-        return tenancy.GetOtpResponse(otp=otp, expire_time=wire.instant(expire_time))
+        return tenancy.GetOtpResponse(otp=otp, expire_time=instant_to(expire_time))
 
     async def GrantVendor(self, request: tenancy.GrantVendorRequest, _: Any) -> tenancy.GrantVendorResponse:
         await directory.grant_vendor(self._ports, current().principal, request.user_id, request.vendor_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from berth.auth.events.v1 import events_pb2 as events
@@ -10,7 +10,6 @@ from berth.auth.v1 import auth_service_pb2 as auth
 from berth.auth.v1 import tenant_service_pb2 as tenant_messages
 from berth.auth.v1 import user_pb2, user_service_pb2
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.auth.domain.challenges import Purpose
 from services.auth.domain.facts import Fact, OtpIssued, UserRegistered, UserVerified
@@ -23,6 +22,7 @@ from services.auth.usecases.registration import Register
 from services.auth.usecases.sessions import Login, Tokens
 from services.chassis.errors import UpdateMaskInvalid
 from services.chassis.ids import new_id
+from services.chassis.instants import instant_to
 from services.chassis.outbox import OutboxEvent
 from services.chassis.rpc.errors import json_path
 
@@ -42,13 +42,6 @@ _PURPOSE: Final = {
     Purpose.VERIFY_EMAIL: events.OtpIssued.VERIFY_EMAIL,
     Purpose.ALREADY_REGISTERED: events.OtpIssued.ALREADY_REGISTERED,
 }
-
-
-def instant(at: datetime) -> Timestamp:
-    """An instant as the contracts write it."""
-    written = Timestamp()
-    written.FromDatetime(at.astimezone(UTC))
-    return written
 
 
 def register_command(request: auth.RegisterRequest) -> Register:
@@ -92,8 +85,8 @@ def user_message(user: User) -> user_pb2.User:
         locale=profile.locale,
         status=_USER_STATUS[user.status],
         roles=[role.value for role in user.roles],
-        create_time=instant(user.create_time),
-        update_time=instant(user.update_time),
+        create_time=instant_to(user.create_time),
+        update_time=instant_to(user.update_time),
         etag=user.etag,
     )
 
@@ -102,9 +95,9 @@ def tokens_message(tokens: Tokens) -> auth.TokenPair:
     """A pair of tokens."""
     return auth.TokenPair(
         access_token=tokens.access_token,
-        access_expire_time=instant(tokens.access_expire_time),
+        access_expire_time=instant_to(tokens.access_expire_time),
         refresh_token=tokens.refresh_token,
-        refresh_expire_time=instant(tokens.refresh_expire_time),
+        refresh_expire_time=instant_to(tokens.refresh_expire_time),
         token_type=TOKEN_TYPE,
     )
 
@@ -116,7 +109,7 @@ def tenant_message(tenant: Tenant) -> tenant_messages.Tenant:
         slug=tenant.slug,
         display_name=tenant.display_name,
         status=_TENANT_STATUS[tenant.status],
-        create_time=instant(tenant.create_time),
+        create_time=instant_to(tenant.create_time),
     )
 
 
@@ -164,5 +157,5 @@ def _event(fact: Fact) -> Message:
                 user_id=fact.user_id,
                 challenge_id=fact.challenge_id,
                 purpose=_PURPOSE[fact.purpose],
-                expire_time=instant(fact.expire_time),
+                expire_time=instant_to(fact.expire_time),
             )

@@ -41,6 +41,7 @@ from services.booking.usecases import (
     View,
 )
 from services.chassis.errors import InvalidField, Violation
+from services.chassis.instants import instant_if, instant_to
 from services.chassis.money import Money
 
 TOPIC = "berth.booking.v1"
@@ -178,8 +179,8 @@ def item_message(item: Item) -> item_pb2.Item:
         resource_id=item.resource_id,
         start_date=item.start_date,
         end_date=item.end_date,
-        start_time=_timestamp(item.start_time),
-        end_time=_timestamp(item.end_time),
+        start_time=instant_if(item.start_time),
+        end_time=instant_if(item.end_time),
         quantity=item.quantity,
     )
 
@@ -212,11 +213,11 @@ def booking(view: View) -> messages.Booking:
         refund_status=_refund_status(booking),
         cancel_reason=booking.cancel_reason,
         failure_reason=booking.failure.reason if booking.failure else "",
-        create_time=_timestamp(booking.create_time),
-        update_time=_timestamp(booking.update_time),
-        confirm_time=_timestamp(booking.confirm_time),
-        cancel_time=_timestamp(booking.cancel_time),
-        payment_due_time=_timestamp(booking.payment_due_time),
+        create_time=instant_if(booking.create_time),
+        update_time=instant_if(booking.update_time),
+        confirm_time=instant_if(booking.confirm_time),
+        cancel_time=instant_if(booking.cancel_time),
+        payment_due_time=instant_if(booking.payment_due_time),
         etag=booking.etag,
     )
     _show_first_item(booking, answer)
@@ -239,7 +240,7 @@ def history(transitions: Iterable[Transition]) -> service.GetBookingHistoryRespo
             service.BookingTransition(
                 from_status=_STATUSES[found.from_status] if found.from_status else None,
                 to_status=_STATUSES[found.to_status],
-                time=_timestamp(found.time),
+                time=instant_if(found.time),
                 actor=found.actor,
                 reason=found.reason,
             )
@@ -257,7 +258,7 @@ def cancellation_quote(quote: CancellationQuote) -> service.CancellationQuote:
         refund_amount=money_message(terms.refund),
         penalty_amount=money_message(terms.penalty),
         refund_basis_points=terms.basis_points,
-        next_change_time=_timestamp(terms.next_change),
+        next_change_time=instant_if(terms.next_change),
     )
 
 
@@ -298,8 +299,8 @@ def _snapshot(booking: Booking) -> events.BookingSnapshot:
         first = booking.items[0]
         snapshot.resource_id = first.item.resource_id
         snapshot.time_zone = first.time_zone
-        snapshot.start_time.FromDatetime(first.begin_time)
-        snapshot.end_time.FromDatetime(first.finish_time)
+        snapshot.start_time.CopyFrom(instant_to(first.begin_time))
+        snapshot.end_time.CopyFrom(instant_to(first.finish_time))
     elif booking.order.items:
         snapshot.resource_id = booking.order.items[0].resource_id
     return snapshot
@@ -309,8 +310,8 @@ def _show_first_item(booking: Booking, answer: messages.Booking) -> None:
     if booking.items:
         sold = booking.items[0]
         answer.resource_name = sold.resource_name
-        answer.start_time.FromDatetime(sold.begin_time)
-        answer.end_time.FromDatetime(sold.finish_time)
+        answer.start_time.CopyFrom(instant_to(sold.begin_time))
+        answer.end_time.CopyFrom(instant_to(sold.finish_time))
         answer.cancellation_policy = _POLICIES[sold.policy]
         first = sold.item
     elif booking.order.items:
@@ -341,8 +342,8 @@ def _priced_message(sold: PricedItem) -> item_pb2.PricedItem:
         vendor_id=sold.vendor_id,
         resource_name=sold.resource_name,
         time_zone=sold.time_zone,
-        begin_time=_timestamp(sold.begin_time),
-        finish_time=_timestamp(sold.finish_time),
+        begin_time=instant_if(sold.begin_time),
+        finish_time=instant_if(sold.finish_time),
         lines=[
             item_pb2.PriceLine(
                 kind=_KINDS[line.kind],
@@ -355,14 +356,6 @@ def _priced_message(sold: PricedItem) -> item_pb2.PricedItem:
         total=money_message(sold.total),
         cancellation_policy=_POLICIES[sold.policy],
     )
-
-
-def _timestamp(at: datetime | None) -> Timestamp | None:
-    if at is None:
-        return None
-    instant = Timestamp()
-    instant.FromDatetime(at)
-    return instant
 
 
 def _datetime(sent: Timestamp) -> datetime:

@@ -15,6 +15,7 @@ from berth.type.v1.money_pb2 import Money as MoneyMessage
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.chassis.instants import instant_if
 from services.chassis.money import Money
 from services.notification.domain import (
     BookingDetails,
@@ -107,8 +108,8 @@ def notification_message(notification: Notification) -> api.Notification:
         title=notification.title,
         body=notification.body,
         booking_id=notification.booking_id,
-        create_time=_instant(notification.create_time),
-        read_time=_instant(notification.read_time),
+        create_time=instant_if(notification.create_time),
+        read_time=instant_if(notification.read_time),
     )
 
 
@@ -122,8 +123,8 @@ def delivery_message(delivery: Delivery) -> api.Delivery:
         status=api.Delivery.Status.Value(delivery.status),
         attempts=delivery.attempts,
         last_error=delivery.last_error,
-        create_time=_instant(delivery.create_time),
-        sent_time=_instant(delivery.sent_time),
+        create_time=instant_if(delivery.create_time),
+        sent_time=instant_if(delivery.sent_time),
     )
 
 
@@ -139,14 +140,6 @@ def instant_or_none(message: Message, field: str) -> datetime | None:
         return None
     found: Timestamp = getattr(message, field)
     return found.ToDatetime(tzinfo=UTC)
-
-
-def _instant(at: datetime | None) -> Timestamp | None:
-    if at is None:
-        return None
-    message = Timestamp()
-    message.FromDatetime(at)
-    return message
 
 
 def _date(text: str) -> date | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from berth.payment.events.v1 import events_pb2 as events
 from berth.payment.v1 import payment_pb2 as messages
 from berth.payment.v1 import payment_service_pb2 as service
 from berth.type.v1 import money_pb2
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis.errors import InvalidField, Violation
+from services.chassis.instants import instant_to
 from services.chassis.money import AmountInexact, CurrencyUnknown, Money
 from services.payment.domain.payments import (
     Fact,
@@ -75,8 +73,8 @@ def payment(payment: Payment) -> messages.Payment:
         captured_amount=_money(payment.captured),
         refunded_amount=_money(payment.refunded),
         last_error=payment.last_error,
-        create_time=_instant(payment.create_time),
-        update_time=_instant(payment.update_time),
+        create_time=instant_to(payment.create_time),
+        update_time=instant_to(payment.update_time),
         refunds=[refund(one) for one in payment.refunds],
         version=payment.version,
     )
@@ -88,7 +86,7 @@ def refund(refund: Refund) -> messages.Refund:
         amount=_money(refund.amount),
         status=messages.Refund.Status.Value(refund.status),
         reason=refund.reason,
-        create_time=_instant(refund.create_time),
+        create_time=instant_to(refund.create_time),
     )
 
 
@@ -110,9 +108,3 @@ def event_of(fact: Fact) -> tuple[str, bytes]:
 
 def _money(amount: Money) -> money_pb2.Money:
     return money_pb2.Money(currency_code=amount.currency, amount=amount.amount)
-
-
-def _instant(at: datetime) -> Timestamp:
-    instant = Timestamp()
-    instant.FromDatetime(at)
-    return instant

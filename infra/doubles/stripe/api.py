@@ -133,11 +133,13 @@ class Api:
             try:
                 paths = Params({"expand": call.values.pop("expand", [])}, ("expand",)).texts("expand")
                 answer = route.operation(self._account, call, *ids)
-                # The answer is a copy, by the quicker way: expanding it must not reach what is stored.
-                body = expand(self._account, json.loads(json.dumps(answer)), paths)
-                if call.publishable:
-                    body = {name: value for name, value in body.items() if name not in _HIDDEN_FROM_BROWSERS}
-                status, text = 200, json.dumps(body)
+                status, text = 200, json.dumps(answer)
+                if paths or call.publishable:
+                    # Of a copy, by the quicker way: expanding it must not reach what is stored.
+                    body = expand(self._account, json.loads(text), paths)
+                    if call.publishable:
+                        body = {name: value for name, value in body.items() if name not in _HIDDEN_FROM_BROWSERS}
+                    text = json.dumps(body)
             except ApiError as error:
                 if not error.executed:
                     raise

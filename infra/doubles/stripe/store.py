@@ -156,11 +156,15 @@ class Store:
     # Idempotency
 
     def saved_result(self, key: str, now: int) -> SavedResult | None:
-        self._db.execute("DELETE FROM saved_results WHERE key = ? AND created < ?", (key, now - KEYS_LIVE_SECONDS))
         row = self._db.execute(
-            "SELECT endpoint, parameters, request_id, status, body FROM saved_results WHERE key = ?", (key,)
+            "SELECT created, endpoint, parameters, request_id, status, body FROM saved_results WHERE key = ?", (key,)
         ).fetchone()
-        return SavedResult(*row) if row else None
+        if row is None:
+            return None
+        if row[0] < now - KEYS_LIVE_SECONDS:
+            self._db.execute("DELETE FROM saved_results WHERE key = ?", (key,))
+            return None
+        return SavedResult(*row[1:])
 
     def save_result(self, key: str, result: SavedResult, now: int) -> None:
         self._db.execute("INSERT INTO saved_results VALUES (?, ?, ?, ?, ?, ?, ?)", (key, *result, now))

@@ -28,6 +28,7 @@ BATCH = 500  # events
 POLL_SECONDS = 1.0  # asleep, the relay looks this often by itself
 MIN_INTERVAL_SECONDS = 0.1  # busy, it looks this often at most: events gather into batches
 STANDBY_SECONDS = 1.0  # how often a standby asks whether it may lead
+LINGER_MILLISECONDS = 1_000  # longer than handing a batch to librdkafka takes, however busy the machine is
 FLUSH_SECONDS = 1.0  # how long one wait for acknowledgements blocks a thread
 OBSERVE_SECONDS = 5.0  # how often the waiting events are counted
 FIRST_BACKOFF_SECONDS = 0.25
@@ -193,7 +194,9 @@ class Relay:
                     "enable.idempotence": True,
                     "acks": "all",
                     "message.timeout.ms": 0,
-                    "linger.ms": 1,
+                    # A batch leaves when `flush` says so, in one request a partition. What is left over would wait for
+                    # the first request's answer, and librdkafka waits for that in a loop that fills a core.
+                    "linger.ms": LINGER_MILLISECONDS,
                     "partitioner": "murmur2_random",  # where Java's clients put the same keys
                     "queue.buffering.max.messages": BATCH * 2,
                 }

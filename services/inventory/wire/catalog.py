@@ -5,6 +5,7 @@ from __future__ import annotations
 from berth.inventory.v1 import catalog_service_pb2 as messages
 from berth.inventory.v1 import resource_pb2
 
+from services.chassis.instants import instant_to
 from services.chassis.money import Money
 from services.inventory.domain.catalog import (
     DEFAULT_CHECK_IN,
@@ -26,7 +27,6 @@ from services.inventory.usecases.resources import CreateResource, UpdateResource
 from services.inventory.usecases.vendors import UpdateVendor
 from services.inventory.wire.fields import (
     instant_from,
-    instant_to,
     invalid,
     masked,
     minutes_from,

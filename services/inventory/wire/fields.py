@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from berth.type.v1 import money_pb2
 from google.protobuf import duration_pb2, timestamp_pb2
 
 from services.chassis.errors import InvalidField, UpdateMaskInvalid, Violation
+from services.chassis.instants import EPOCH
 from services.chassis.money import AmountInexact, CurrencyUnknown, Money
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTES_AN_HOUR = 60
 
 
@@ -44,12 +44,6 @@ def instant_from(sent: timestamp_pb2.Timestamp, field: str) -> datetime:
         return EPOCH + timedelta(seconds=sent.seconds, microseconds=sent.nanos // 1000)
     except OverflowError as error:
         raise invalid(field, "must lie in the years 1 to 9999") from error
-
-
-def instant_to(at: datetime) -> timestamp_pb2.Timestamp:
-    """Write an instant."""
-    since = at - EPOCH
-    return timestamp_pb2.Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
 def duration_from(sent: duration_pb2.Duration) -> timedelta:

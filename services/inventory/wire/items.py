@@ -9,13 +9,14 @@ from berth.inventory.v1 import availability_service_pb2 as messages
 from berth.inventory.v1 import item_pb2
 from google.protobuf import timestamp_pb2
 
+from services.chassis.instants import instant_to
 from services.inventory.domain.holds import Hold, Quote
 from services.inventory.domain.items import Item, Nights, Obstacle, Times
 from services.inventory.domain.pricing import PricedItem, PriceLine
 from services.inventory.usecases.availability import Availability, CalendarDay, SlotState
 from services.inventory.usecases.holds import PlaceBookingHold, PlaceHold
 from services.inventory.wire.catalog import policy_to
-from services.inventory.wire.fields import date_from, duration_from, instant_from, instant_to, money_to
+from services.inventory.wire.fields import date_from, duration_from, instant_from, money_to
 
 
 class SentItem(Protocol):

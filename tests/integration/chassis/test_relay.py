@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from sqlalchemy import MetaData
 
 from services.chassis.clock import FixedClock
 from services.chassis.db import Database
-from services.chassis.kafka import read_headers
+from services.chassis.kafka import Headers, Settings, client_settings, event_headers, read_headers
 from services.chassis.outbox import OutboxEvent, append, outbox_table
 from services.chassis.outbox.relay import Relay
 from services.chassis.retention import Retention
@@ -289,6 +290,42 @@ async def test_a_thousand_events_cost_little(
     assert number == 1000
 
 
+async def test_a_batch_leaves_in_one_request(
+    database: Database,
+    worker: Database,
+    kafka: Broker,
+    new_topic: Any,
+    make_event: MakeEvent,
+    start: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What does not go with the first request waits for its answer in a loop of librdkafka's that fills a core.
+    told: list[int] = []
+
+    def counting(bootstrap: str, name: str) -> Settings:
+        counted = {"statistics.interval.ms": 10, "stats_cb": lambda text: told.append(_produce_requests(text))}
+        return client_settings(bootstrap, name) | counted
+
+    def dawdling(**event: Any) -> Headers:
+        time.sleep(0.001)  # as on a busy machine
+        return event_headers(**event)
+
+    monkeypatch.setattr("services.chassis.outbox.relay.client_settings", counting)
+    monkeypatch.setattr("services.chassis.outbox.relay.event_headers", dawdling)
+    topic = new_topic("reader", 1)
+    relay = Relay(worker, kafka.bootstrap, "chassis")
+    start(relay.run)
+    # The first finds the topic, and with the last we are told how many requests went before it.
+    seen = 0
+    for number in (1, 50, 1):
+        seen = len(told)
+        await store(database, *(make_event(topic, str(each)) for each in range(number)))
+        relay.wake()
+        await until(lambda: _nothing_waits(worker), 20)
+        await asyncio.sleep(0.1)
+    assert told[seen] == 2
+
+
 async def test_published_events_are_forgotten_when_they_are_old_and_others_never(
     database: Database, worker: Database, make_event: MakeEvent
 ) -> None:
@@ -301,6 +338,10 @@ async def test_published_events_are_forgotten_when_they_are_old_and_others_never
     assert await Retention(worker, FixedClock(now + timedelta(seconds=1)), metadata).run_once() == {"outbox": 1}
     rows = await worker.fetch_all("SELECT sequence FROM outbox ORDER BY sequence")
     assert [row.sequence for row in rows] == [2, 3]
+
+
+def _produce_requests(statistics: str) -> int:
+    return sum(broker["req"].get("Produce", 0) for broker in json.loads(statistics)["brokers"].values())
 
 
 async def _nothing_waits(worker: Database) -> bool:

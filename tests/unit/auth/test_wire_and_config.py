@@ -20,6 +20,7 @@ from services.auth.domain.tenants import TenantStatus
 from services.auth.domain.users import UserStatus
 from services.chassis.config import ConfigError, read
 from services.chassis.errors import Refusal, UpdateMaskInvalid
+from services.chassis.instants import instant_to
 from tests.ports.auth.fakes import MASTER_KEY, START
 
 
@@ -77,7 +78,7 @@ def test_other_paths_are_refused_by_name(path: str, named: str) -> None:
                 user_id="usr_1",
                 challenge_id="otp_1",
                 purpose=events.OtpIssued.VERIFY_EMAIL,
-                expire_time=wire.instant(START),
+                expire_time=instant_to(START),
             ),
         ),
     ],
