@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -139,6 +139,15 @@ def test_a_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
     assert _until(lambda: not _processes(tmp_path), 10), _processes(tmp_path)
 
 
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """What a shell starts in its background ignores Ctrl-C, and so would what we start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_during_the_start_leaves_no_process(tmp_path: Path) -> None:
     up = subprocess.Popen(
         [sys.executable, "-m", "infra.local", "--directory", str(tmp_path), "up"],
