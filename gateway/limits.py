@@ -14,7 +14,7 @@ CONNECTION_IDLE = timedelta(minutes=5)
 REQUEST_ARRIVAL = timedelta(seconds=15)
 HEADERS_ARRIVAL = timedelta(seconds=10)
 
-UPSTREAM_CONNECT = timedelta(seconds=1)
+UPSTREAM_CONNECT = timedelta(seconds=5)  # with the handshake, which at the peak waits for a processor
 UPSTREAM_CONNECTIONS = 64
 UPSTREAM_REQUESTS = 4_096
 UPSTREAM_PENDING_REQUESTS = 2_048

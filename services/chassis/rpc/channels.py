@@ -29,7 +29,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # The name deceives: it is the time that connecting may take, and a busy machine needs more than 0.1 s for it.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # Nobody but the contract says how calls are retried and balanced.
     ("grpc.service_config_disable_resolution", 1),

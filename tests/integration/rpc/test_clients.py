@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -206,6 +207,14 @@ async def test_an_endpoint_that_fails_more_than_its_neighbours_is_left_alone(
     assert answers == ({"good": 100} if left_alone else {"NOT_FOUND": 100})
 
 
+async def test_a_busy_machine_may_take_its_time_to_connect(serve: Serve, channels: Open) -> None:
+    # Every connection is made anew after 30 s: at the peak, the handshake then waits for a processor.
+    async with serve(add_KeyServiceServicer_to_server) as running, _slow_door(running.port, seconds=0.7) as port:
+        answering(running, "GetJwks", tenant_service_pb2.Jwks())
+        async with channels("booking", auth=[port]) as ours:
+            assert await ours.stub(KeyServiceStub, "auth").GetJwks(ASK) == tenant_service_pb2.Jwks()
+
+
 async def test_a_connection_is_only_made_with_the_service_that_was_meant(serve: Serve, channels: Open) -> None:
     async with (
         serve(add_ChargeServiceServicer_to_server, name="payment") as other,
@@ -227,3 +236,21 @@ def test_targets() -> None:
     assert target([Address("auth.berth.svc", 7110)]) == "dns:///auth.berth.svc:7110"
     with pytest.raises(ConfigError):
         target([Address("a", 1), Address("b", 1)])
+
+
+@asynccontextmanager
+async def _slow_door(port: int, seconds: float) -> AsyncIterator[int]:
+    """A port in front of another, behind which nobody hears a new caller for a while."""
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    async def enter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(seconds)
+        inside, out = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pass_on(reader, out), pass_on(inside, writer), return_exceptions=True)
+
+    async with await asyncio.start_server(enter, "127.0.0.1", 0) as door:
+        yield door.sockets[0].getsockname()[1]
