@@ -156,12 +156,15 @@ def test_ctrl_c_during_the_start_leaves_no_process(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert _until((tmp_path / "logs" / "kafka.log").exists, 60)
-    up.send_signal(signal.SIGINT)
-    told, _ = up.communicate(timeout=60)
-    assert up.returncode == 130
-    assert "taking everything down" in told
-    assert not _processes(tmp_path)
+    try:
+        assert _until((tmp_path / "logs" / "kafka.log").exists, 60)
+        up.send_signal(signal.SIGINT)
+        told, _ = up.communicate(timeout=60)
+        assert up.returncode == 130
+        assert "taking everything down" in told
+        assert not _processes(tmp_path)
+    finally:
+        client.stop(Instance(tmp_path))  # what a failure has left up
 
 
 @pytest.mark.parametrize(
