@@ -213,11 +213,11 @@ def booking(view: View) -> messages.Booking:
         refund_status=_refund_status(booking),
         cancel_reason=booking.cancel_reason,
         failure_reason=booking.failure.reason if booking.failure else "",
-        create_time=instant_if(booking.create_time),
-        update_time=instant_if(booking.update_time),
+        create_time=instant_to(booking.create_time),
+        update_time=instant_to(booking.update_time),
         confirm_time=instant_if(booking.confirm_time),
         cancel_time=instant_if(booking.cancel_time),
-        payment_due_time=instant_if(booking.payment_due_time),
+        payment_due_time=instant_to(booking.payment_due_time),
         etag=booking.etag,
     )
     _show_first_item(booking, answer)
@@ -240,7 +240,7 @@ def history(transitions: Iterable[Transition]) -> service.GetBookingHistoryRespo
             service.BookingTransition(
                 from_status=_STATUSES[found.from_status] if found.from_status else None,
                 to_status=_STATUSES[found.to_status],
-                time=instant_if(found.time),
+                time=instant_to(found.time),
                 actor=found.actor,
                 reason=found.reason,
             )
@@ -342,8 +342,8 @@ def _priced_message(sold: PricedItem) -> item_pb2.PricedItem:
         vendor_id=sold.vendor_id,
         resource_name=sold.resource_name,
         time_zone=sold.time_zone,
-        begin_time=instant_if(sold.begin_time),
-        finish_time=instant_if(sold.finish_time),
+        begin_time=instant_to(sold.begin_time),
+        finish_time=instant_to(sold.finish_time),
         lines=[
             item_pb2.PriceLine(
                 kind=_KINDS[line.kind],

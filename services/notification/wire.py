@@ -15,7 +15,7 @@ from berth.type.v1.money_pb2 import Money as MoneyMessage
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.chassis.instants import instant_if
+from services.chassis.instants import instant_if, instant_to
 from services.chassis.money import Money
 from services.notification.domain import (
     BookingDetails,
@@ -108,7 +108,7 @@ def notification_message(notification: Notification) -> api.Notification:
         title=notification.title,
         body=notification.body,
         booking_id=notification.booking_id,
-        create_time=instant_if(notification.create_time),
+        create_time=instant_to(notification.create_time),
         read_time=instant_if(notification.read_time),
     )
 
@@ -123,7 +123,7 @@ def delivery_message(delivery: Delivery) -> api.Delivery:
         status=api.Delivery.Status.Value(delivery.status),
         attempts=delivery.attempts,
         last_error=delivery.last_error,
-        create_time=instant_if(delivery.create_time),
+        create_time=instant_to(delivery.create_time),
         sent_time=instant_if(delivery.sent_time),
     )
 

@@ -157,17 +157,14 @@ class Store:
 
     def saved_result(self, key: str, now: int) -> SavedResult | None:
         row = self._db.execute(
-            "SELECT created, endpoint, parameters, request_id, status, body FROM saved_results WHERE key = ?", (key,)
+            "SELECT endpoint, parameters, request_id, status, body FROM saved_results WHERE key = ? AND created >= ?",
+            (key, now - KEYS_LIVE_SECONDS),
         ).fetchone()
-        if row is None:
-            return None
-        if row[0] < now - KEYS_LIVE_SECONDS:
-            self._db.execute("DELETE FROM saved_results WHERE key = ?", (key,))
-            return None
-        return SavedResult(*row[1:])
+        return SavedResult(*row) if row else None
 
     def save_result(self, key: str, result: SavedResult, now: int) -> None:
-        self._db.execute("INSERT INTO saved_results VALUES (?, ?, ?, ?, ?, ?, ?)", (key, *result, now))
+        # What is there already has outlived its time: else it would have been replayed.
+        self._db.execute("INSERT OR REPLACE INTO saved_results VALUES (?, ?, ?, ?, ?, ?, ?)", (key, *result, now))
 
     # Webhooks
 

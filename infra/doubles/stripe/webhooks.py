@@ -72,7 +72,7 @@ class Webhooks:
     async def _rest(self) -> None:
         due = self._account.store.next_due()
         seconds = _IDLE_SECONDS
-        # What is being sent is due as well.
+        # What is being sent is due as well: its end wakes us.
         if due is not None and not self._sending:
             seconds = min(seconds, max(0.0, due - self._account.clock()))
         elif self._sending:
@@ -98,11 +98,8 @@ class Webhooks:
                 pause = min(self._backoff_seconds * BACKOFF_FACTOR**delivery.attempt, MAX_BACKOFF_SECONDS)
                 store.retry(delivery.id, self._account.clock() + pause, status)
         finally:
-            # Nobody waits for our end but one that found no room, and one that is next when all others are done.
-            room_again = len(self._sending) == BATCH
             del self._sending[delivery.id]
-            if room_again or not self._sending:
-                self.wake()
+            self.wake()
 
     async def send(self, event_id: str, manner: str = "plain") -> int | None:
         """One delivery of an event, now; the endpoint's status, or None when there was no answer."""

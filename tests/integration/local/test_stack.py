@@ -163,8 +163,9 @@ def test_ctrl_c_during_the_start_leaves_no_process(tmp_path: Path) -> None:
         assert up.returncode == 130
         assert "taking everything down" in told
         assert not _processes(tmp_path)
-    finally:
-        client.stop(Instance(tmp_path))  # what a failure has left up
+    finally:  # what a failure has left up
+        up.kill()
+        client.stop(Instance(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,11 @@ from hypothesis import strategies as st
 from services.chassis.instants import instant_if, instant_to
 
 
-@given(st.datetimes(timezones=st.timezones()))
+# Not the calendar's first and last day: a zone may lead out of it.
+@given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.timezones()))  # noqa: DTZ001 - the strategy adds the zone
 def test_an_instant_is_written_as_the_library_writes_it(at: datetime) -> None:
-    try:
-        universal = at.astimezone(UTC)
-    except OverflowError:  # at the calendar's ends, a zone may lead out of it
-        return
     expected = Timestamp()
-    expected.FromDatetime(universal)
+    expected.FromDatetime(at.astimezone(UTC))
     assert instant_to(at) == expected
 
 
