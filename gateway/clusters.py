@@ -55,7 +55,7 @@ from gateway.limits import (
 
 # The gateway's own listener as a cluster: the way by which it fetches auth's keys.
 ITSELF = "gateway"
-# A service that is busy answers late and is not sick: without it, an overload of seconds would refuse everybody.
+# A service that is busy answers late and is not sick.
 HEALTH_TIMEOUT = timedelta(seconds=3)
 PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
@@ -98,8 +98,9 @@ def _service_cluster(name: str, addresses: Sequence[str], tls_dir: Path) -> Clus
         typed_extension_protocol_options={PROTOCOL_OPTIONS: Any.pack(protocol)},
         transport_socket=_mutual_tls(name, tls_dir),
         health_checks=[_health_check(name)],
-        # Without a healthy endpoint the answer is an immediate 503, not a try at a sick one.
-        common_lb_config=ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=0)),
+        # Where none says in time that it is well, all are tried: in an overload they are late, and without them
+        # everybody would be refused. Where nothing listens any more, a call is refused at once by itself.
+        common_lb_config=ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=1)),
         # Five failures (UNAVAILABLE, INTERNAL, DEADLINE_EXCEEDED) in a row take an endpoint out for a while.
         outlier_detection=OutlierDetection(
             interval=timedelta(seconds=2),

@@ -9,7 +9,7 @@ import grpc
 import httpx
 import pytest
 
-from gateway import limits, routes
+from gateway import clusters, limits, routes
 from tests.integration.gateway.echo import EchoService, Script
 from tests.integration.gateway.envoy import running
 from tests.integration.gateway.test_rest import BOOKING, GET, refusal
@@ -49,6 +49,21 @@ def test_a_service_that_went_away_is_503_at_once(
             response = httpx.get(gateway.url + BOOKING)
             assert refusal(response) == (503, 14, "DEPENDENCY_UNAVAILABLE")
             assert time.monotonic() - began < 2.5
+
+
+def test_a_service_too_busy_to_say_that_it_is_well_still_gets_calls(
+    services: tuple[Script, dict[str, list[str]]], script: Script, folder: Path
+) -> None:
+    with EchoService("booking", script, folder) as booking:
+        endpoints = services[1] | {"booking": [f"127.0.0.1:{booking.port}"]}
+        with running(folder, endpoints, awaited={"booking"}) as gateway:
+            booking.silent.set()
+            give_up = time.monotonic() + 5 * clusters.HEALTH_TIMEOUT.total_seconds()
+            while "booking" in gateway.healthy():
+                assert time.monotonic() < give_up, "its silence was never noticed"
+                time.sleep(0.1)
+            assert httpx.get(gateway.url + BOOKING).status_code == 200
+            booking.silent.clear()
 
 
 def test_a_caller_beyond_the_rate_is_429(
