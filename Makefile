@@ -48,7 +48,7 @@ check: $(INSTALLED)  ## lint, types, import rules, contracts, reproducibility, d
 	@$(PYTHON) -m scripts.check
 
 test: $(INSTALLED)  ## every test but the fault suite (ARGS=… goes to pytest)
-	@$(PYTHON) -m pytest tests --ignore tests/fault $(ARGS)
+	@$(PYTHON) -m pytest tests --ignore tests/fault --numprocesses 2 $(ARGS)
 
 test-fast: $(INSTALLED)  ## unit and contract tests alone: no sockets, a few seconds
 	@$(PYTHON) -m pytest tests/unit tests/contract $(ARGS)

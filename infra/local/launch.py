@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> None:
     if os.getpgid(0) != os.getpid():
         os.setsid()
     if options.background:
-        _give_way()
+        give_way()
     if options.owns is not None:
         _become_nobody(options.owns)
     _ask_for_long_slices()
@@ -70,7 +70,8 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(f"launch: {options.command[0]}: {error.strerror}. Is the folder closed to other users?")
 
 
-def _give_way() -> None:
+def give_way() -> None:
+    """Leaves the processor to others, with all that this process starts; for the leader of a session."""
     os.setpriority(os.PRIO_PROCESS, 0, BACKGROUND_NICENESS)
     # Where the kernel makes each session a group of its own, the group's niceness counts and not its programs'. It
     # takes one such wish in a tenth of a second; without groups there is no such file.

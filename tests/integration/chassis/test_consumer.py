@@ -245,7 +245,11 @@ async def test_a_handler_that_hangs_is_ended_and_other_partitions_go_on(
     start(Consumer(NAME, [topic], {EVENT_TYPE: handle}, bootstrap=kafka.bootstrap, handler_seconds=0.5).run)
     send(kafka, make_event(topic, "slow", key="slow"))
     send(kafka, *(make_event(topic, "quick", key=str(number)) for number in range(12)))
-    await until(lambda: len(things.seen) == 12)
+
+    async def applied() -> bool:
+        return await things.count() == 12
+
+    await until(applied)
     (dead,) = await asyncio.to_thread(read_all, kafka, f"{topic}.{NAME}.dlq", 1)
     assert read_headers(dead)["bertherrortype"] == "TimeoutError"
 

@@ -36,7 +36,6 @@ def test_random_histories(new_database: Callable[[str], Urls]) -> None:
         settings=settings(
             max_examples=12,
             stateful_step_count=20,
-            deadline=None,
             print_blob=True,
             suppress_health_check=list(HealthCheck),
         ),

@@ -259,7 +259,6 @@ class BookingMachine(RuleBasedStateMachine):
 BookingMachine.TestCase.settings = settings(
     max_examples=300,
     stateful_step_count=60,
-    deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -56,7 +56,7 @@ def test_a_shard_that_there_is_none_of(shard: int) -> None:
         new_id("bkg", at=datetime(2026, 1, 1, tzinfo=UTC), shard=shard)
 
 
-ID = new_id("bkg", at=datetime(2026, 1, 1, tzinfo=UTC))
+ID = "bkg_01kdvdna00fa5aqdr1pcb066t8"
 
 
 @pytest.mark.parametrize(

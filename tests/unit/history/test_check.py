@@ -80,7 +80,7 @@ def test_quantities_count() -> None:
     assert check([take("x", 0, 1, quantity=2), take("y", 2, 3, quantity=1)], {"a": 3}).verdict is Verdict.EXPLAINED
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_every_history_that_a_real_counter_makes_is_explained(data: st.DataObject) -> None:
     """Simulates a correct counter whose steps lie inside overlapping calls, and a wrong one that sells one too many."""

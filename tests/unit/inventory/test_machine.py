@@ -18,4 +18,4 @@ class MemoryMachine(HoldMachine):
 
 
 TestMemory = MemoryMachine.TestCase
-TestMemory.settings = settings(max_examples=60, stateful_step_count=30, deadline=None, print_blob=True)
+TestMemory.settings = settings(max_examples=60, stateful_step_count=30, print_blob=True)

@@ -7,7 +7,7 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inventory.domain.catalog import AppointmentRules, Opening, Resource, StayRules
@@ -73,7 +73,6 @@ def hours(draw: st.DrawFn) -> tuple[Opening, ...]:
     return tuple(Opening(day, *pair) for day in range(1, 8) for pair in pairs)
 
 
-@settings(deadline=None)
 @given(days(), SIZES, hours())
 def test_slots_are_those_that_a_wall_clock_shows(
     when: tuple[date, ZoneInfo], size: int, openings: tuple[Opening, ...]
@@ -121,7 +120,6 @@ def test_a_skipped_time_means_the_moment_of_the_skip() -> None:
     assert midnight(date(2027, 4, 30), ZoneInfo("Africa/Cairo")).astimezone(ZoneInfo("Africa/Cairo")).hour == 1
 
 
-@settings(deadline=None)
 @given(days())
 def test_days_with_a_change_are_known(when: tuple[date, ZoneInfo]) -> None:
     day, zone = when
@@ -133,7 +131,6 @@ def test_days_with_a_change_are_known(when: tuple[date, ZoneInfo]) -> None:
         assert len(shown) == 288
 
 
-@settings(deadline=None)
 @given(days(), st.integers(1, 20))
 def test_a_stay_is_its_nights_whatever_the_clocks_do(when: tuple[date, ZoneInfo], count: int) -> None:
     day, zone = when
@@ -147,7 +144,6 @@ def test_a_stay_is_its_nights_whatever_the_clocks_do(when: tuple[date, ZoneInfo]
     assert bookable_until(room, asked).astimezone(zone).date() == day + timedelta(1)
 
 
-@settings(deadline=None)
 @given(SIZES, st.integers(0, 48).map(lambda number: number * 5), st.integers(1, 4), days())
 def test_cells_meet_exactly_when_times_do(size: int, buffer: int, count: int, when: tuple[date, ZoneInfo]) -> None:
     day, zone = when
