@@ -79,14 +79,29 @@ def _handler(script: Script, method: Method) -> grpc.RpcMethodHandler[Any, Any]:
     )
 
 
+class Health(health.HealthServicer):  # type: ignore[misc]  # grpcio-health-checking has no types
+    """Says how the service is, but for while it is silent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.silent = threading.Event()
+
+    def Check(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - gRPC's name
+        """Answers, or keeps its caller waiting until it gives up."""
+        while self.silent.is_set() and context.is_active():
+            time.sleep(0.05)
+        return super().Check(request, context)
+
+
 class EchoService:
     """One service of the mesh, on a port of its own, that takes only callers with a certificate."""
 
     def __init__(self, name: str, script: Script, tls_dir: Path, *, certified_as: str = "") -> None:
         self.name = name
-        self.silent = threading.Event()
+        self.health = Health()
+        self.health.set("", health_pb2.HealthCheckResponse.SERVING)
         self._server = grpc.server(ThreadPoolExecutor(max_workers=4), handlers=[_Handlers(script, name)])
-        health_pb2_grpc.add_HealthServicer_to_server(self._health(), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         own, ca = pki.pair(tls_dir, certified_as or name), pki.pair(tls_dir, pki.CA)
         credentials = grpc.ssl_server_credentials(
             [(own.key.read_bytes(), own.certificate.read_bytes())],
@@ -101,22 +116,3 @@ class EchoService:
 
     def __exit__(self, *_: object) -> None:
         self._server.stop(grace=0).wait()
-
-    def _health(self) -> health.HealthServicer:
-        servicer = _Health(self.silent)
-        servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-        return servicer
-
-
-class _Health(health.HealthServicer):  # type: ignore[misc]  # grpcio-health-checking has no types
-    """Says how the service is, but for while it is silent."""
-
-    def __init__(self, silent: threading.Event) -> None:
-        super().__init__()
-        self._silent = silent
-
-    def Check(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - gRPC's name
-        """Answers, or keeps its caller waiting until it gives up."""
-        while self._silent.is_set() and context.is_active():
-            time.sleep(0.05)
-        return super().Check(request, context)

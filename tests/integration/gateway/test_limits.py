@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import grpc
@@ -11,7 +11,7 @@ import pytest
 
 from gateway import clusters, limits, routes
 from tests.integration.gateway.echo import EchoService, Script
-from tests.integration.gateway.envoy import running
+from tests.integration.gateway.envoy import Gateway, running
 from tests.integration.gateway.test_rest import BOOKING, GET, refusal
 
 
@@ -37,33 +37,38 @@ def test_the_gateway_itself_never_retries(rest: httpx.Client, script: Script) ->
     assert len(script.seen) == 1
 
 
-def test_a_service_that_went_away_is_503_at_once(
-    services: tuple[Script, dict[str, list[str]]], script: Script, folder: Path
-) -> None:
-    with EchoService("booking", script, folder) as booking:
-        endpoints = services[1] | {"booking": [f"127.0.0.1:{booking.port}"]}
-        with running(folder, endpoints, awaited={"booking"}) as gateway:
-            assert httpx.get(gateway.url + BOOKING).status_code == 200
-            booking.__exit__()
-            began = time.monotonic()
-            response = httpx.get(gateway.url + BOOKING)
-            assert refusal(response) == (503, 14, "DEPENDENCY_UNAVAILABLE")
-            assert time.monotonic() - began < 2.5
+@pytest.fixture
+def booking(script: Script, folder: Path) -> Iterator[EchoService]:
+    """A service of the test's own."""
+    with EchoService("booking", script, folder) as service:
+        yield service
 
 
-def test_a_service_too_busy_to_say_that_it_is_well_still_gets_calls(
-    services: tuple[Script, dict[str, list[str]]], script: Script, folder: Path
-) -> None:
-    with EchoService("booking", script, folder) as booking:
-        endpoints = services[1] | {"booking": [f"127.0.0.1:{booking.port}"]}
-        with running(folder, endpoints, awaited={"booking"}) as gateway:
-            booking.silent.set()
-            give_up = time.monotonic() + 5 * clusters.HEALTH_TIMEOUT.total_seconds()
-            while "booking" in gateway.healthy():
-                assert time.monotonic() < give_up, "its silence was never noticed"
-                time.sleep(0.1)
-            assert httpx.get(gateway.url + BOOKING).status_code == 200
-            booking.silent.clear()
+@pytest.fixture
+def its_gateway(booking: EchoService, services: tuple[Script, dict[str, list[str]]], folder: Path) -> Iterator[Gateway]:
+    """A gateway before it."""
+    endpoints = services[1] | {"booking": [f"127.0.0.1:{booking.port}"]}
+    with running(folder, endpoints, awaited={"booking"}) as gateway:
+        assert httpx.get(gateway.url + BOOKING).status_code == 200
+        yield gateway
+
+
+def test_a_service_that_went_away_is_503_at_once(booking: EchoService, its_gateway: Gateway) -> None:
+    booking.__exit__()
+    began = time.monotonic()
+    response = httpx.get(its_gateway.url + BOOKING)
+    assert refusal(response) == (503, 14, "DEPENDENCY_UNAVAILABLE")
+    assert time.monotonic() - began < 2.5
+
+
+def test_a_service_too_busy_to_say_that_it_is_well_still_gets_calls(booking: EchoService, its_gateway: Gateway) -> None:
+    booking.health.silent.set()
+    give_up = time.monotonic() + 5 * clusters.HEALTH_TIMEOUT.total_seconds()
+    while "booking" in its_gateway.healthy():
+        assert time.monotonic() < give_up, "its silence was never noticed"
+        time.sleep(0.1)
+    assert httpx.get(its_gateway.url + BOOKING).status_code == 200
+    booking.health.silent.clear()
 
 
 def test_a_caller_beyond_the_rate_is_429(
