@@ -11,9 +11,10 @@ from xdist.scheduler import LoadScopeScheduling
 from infra.local import launch
 from tests.brokers import kafka, new_topic
 from tests.databases import new_database, postgres
+from tests.grpcurl import grpcurl
 from tests.mesh import mesh
 
-__all__ = ["kafka", "mesh", "new_database", "new_topic", "postgres"]
+__all__ = ["grpcurl", "kafka", "mesh", "new_database", "new_topic", "postgres"]
 
 # `make test` runs in two processes (pytest-xdist): these folders' tests compute, all others mostly wait for servers.
 COMPUTING = {"contract", "tidy", "unit"}

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.local.topology import ROOT
 from scripts.demo.journey import ROOM, VENDOR
+from tests.grpcurl import BUILD_SECONDS, DESCRIPTORS
 from tests.mesh import Mesh
 
 GRPCURL_SECONDS = 30
-BUILD_SECONDS = 300
-DESCRIPTORS = ROOT / "generated" / "envoy" / "berth.binpb"
-
-
-@pytest.fixture(scope="session")
-def grpcurl() -> str:
-    """The program, built as `make tools` builds it."""
-    subprocess.run([sys.executable, "-m", "scripts.tools"], check=True, timeout=BUILD_SECONDS, cwd=ROOT)
-    return str(ROOT / ".cache" / "bin" / "grpcurl")
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
