@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-import select
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -15,7 +13,6 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import sql as pgsql
 from psycopg.rows import namedtuple_row
-from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -23,11 +20,10 @@ from sqlalchemy.pool import NullPool
 
 from services.chassis.db.counting import Counter
 from services.chassis.db.faults import is_passing, refusal_for
+from services.chassis.db.pool import PooledConnection, WarmPool
 from services.chassis.errors import DeadlineExceeded, DependencyUnavailable
 
 POOL_SIZE = 8  # connections
-POOL_TIMEOUT_SECONDS = 5.0  # the longest wait for a connection
-RECONNECT_SECONDS = 1.0  # the longest pause between attempts to reach a server that is out
 CONNECT_TIMEOUT_SECONDS = 3
 STATEMENT_TIMEOUT_SECONDS = 30.0  # where no deadline says less
 IDLE_IN_TRANSACTION_SECONDS = 30.0  # a transaction that stands still this long is ended by the server
@@ -39,31 +35,6 @@ APPENDED = "appended_to_outbox"  # set in a connection's info by whoever appends
 
 Parameters = Sequence[object] | Mapping[str, object]
 T = TypeVar("T")
-
-
-class PooledConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
-    """A pooled connection together with SQLAlchemy's view of it, which lives exactly as long."""
-
-    session: AsyncConnection
-
-
-class _Stack(deque[PooledConnection]):
-    """What is appended last leaves first."""
-
-    def append(self, connection: PooledConnection) -> None:
-        self.appendleft(connection)
-
-
-class _WarmPool(AsyncConnectionPool[PooledConnection]):
-    """Lends the connection that came back last: its server process has plans and tables at hand.
-
-    Taken in turn, as the library's own pool lends them, all of them plan each statement anew after each ANALYZE.
-    The one in ten minutes that it closes for want of use, it takes from the same end.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._pool = _Stack()
 
 
 def no_deadline() -> float | None:
@@ -96,18 +67,7 @@ class Database:
         self._opening_lock = asyncio.Lock()
         self._wake: Callable[[], None] | None = None
         self.listeners: list[Counter] = []
-        self._pool = _WarmPool(
-            url,
-            connection_class=PooledConnection,
-            kwargs=self._settings,
-            min_size=1,
-            max_size=pool_size,
-            open=False,
-            timeout=POOL_TIMEOUT_SECONDS,
-            configure=self._add_session,
-            reconnect_timeout=RECONNECT_SECONDS,
-            reconnect_failed=_try_again,
-        )
+        self._pool = WarmPool(url, size=pool_size, settings=self._settings, prepare=self._add_session)
         # SQLAlchemy pools nothing: its connections are views of ours.
         self._engine: AsyncEngine = create_async_engine(
             "postgresql+psycopg://", poolclass=NullPool, async_creator=self._give_opening, use_native_hstore=False
@@ -237,15 +197,7 @@ class Database:
             return await cursor.fetchall() if cursor.description is not None else []
 
     async def _take(self) -> PooledConnection:
-        remaining = self._remaining()
-        timeout = POOL_TIMEOUT_SECONDS if remaining is None else max(0.001, min(remaining, POOL_TIMEOUT_SECONDS))
-        ends_at = time.monotonic() + timeout
-        while True:
-            raw = await self._pool.getconn(ends_at - time.monotonic())
-            if not _was_cut(raw):
-                return raw
-            await raw.close()
-            await self._pool.putconn(raw)
+        return await self._pool.take(self._remaining())
 
     async def _take_begun(self, begin: pgsql.Composed) -> PooledConnection:
         while True:
@@ -268,7 +220,7 @@ class Database:
     async def _give_back(self, raw: PooledConnection) -> None:
         if raw.session.in_transaction() or raw.session.invalidated:
             await raw.close()
-        await self._pool.putconn(raw)
+        await self._pool.give_back(raw)
 
     async def _add_session(self, raw: PooledConnection) -> None:
         async with self._opening_lock:
@@ -326,18 +278,3 @@ def _refuse(error: Exception) -> None:
     refusal = refusal_for(error)
     if refusal is not None:
         raise refusal from error
-
-
-async def _try_again(pool: AsyncConnectionPool[Any]) -> None:
-    # The pool doubles its pauses and then gives up; asked to check itself it starts anew, so a server that comes back
-    # after a long outage is found within the shortest pause.
-    await pool.check()
-
-
-def _was_cut(connection: PooledConnection) -> bool:
-    """Whether the server has said something on an idle connection: almost always its good-bye."""
-    if connection.closed:
-        return True
-    poll = select.poll()
-    poll.register(connection.pgconn.socket, select.POLLIN)
-    return bool(poll.poll(0))

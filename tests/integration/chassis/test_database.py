@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from services.chassis.db import Database, counting
+from services.chassis.db import Database, counting, pool
+from services.chassis.db.engine import POOL_SIZE
 from services.chassis.errors import DeadlineExceeded, DependencyUnavailable
 from tests.databases import Server, Urls
 
@@ -228,3 +229,55 @@ async def test_a_server_that_stops_is_an_unavailable_dependency_until_it_is_back
     assert await things(database, "ten_a") == {"1"}
     await put(database, "ten_a", "2")
     await database.close()
+
+
+async def refused_after(database: Database) -> float:
+    began = time.monotonic()
+    with pytest.raises(DependencyUnavailable):
+        await database.execute("SELECT 1")
+    return time.monotonic() - began
+
+
+async def test_nobody_waits_for_a_server_that_stays_out(
+    postgres: Server, urls: Urls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 2.0)
+    database = Database(urls.app)
+    await database.open()
+    await put(database, "ten_a", "1")
+    postgres.stop()
+    try:
+        assert await refused_after(database) > 1.9  # a restart is waited for
+        until = time.monotonic() + 10
+        while await refused_after(database) > 0.5:
+            assert time.monotonic() < until
+        refused = [await refused_after(database) for _ in range(30)]
+        assert max(refused) < 0.5
+    finally:
+        postgres.start()
+    back = time.monotonic()
+    while not await database.ping():
+        assert time.monotonic() - back < 5
+    # Now waiting is worth it again: for 1.2 s at the end of this queue.
+    await asyncio.gather(*(database.execute("SELECT pg_sleep(0.3)") for _ in range(4 * POOL_SIZE)))
+    await database.close()
+
+
+async def test_a_server_that_takes_no_more_connections_is_not_out(urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 1.0)
+    superuser = Database(urls.superuser, pool_size=1)
+    await superuser.open()
+    await superuser.execute("ALTER ROLE chassis_app CONNECTION LIMIT 1")
+    database = Database(urls.app)
+    await database.open()
+
+    async def some_of_both() -> None:
+        for _ in range(12):
+            await database.execute("SELECT pg_sleep(0.2)")
+
+    try:
+        await asyncio.gather(some_of_both(), some_of_both())
+    finally:
+        await superuser.execute("ALTER ROLE chassis_app CONNECTION LIMIT -1")
+        await superuser.close()
+        await database.close()
