@@ -45,10 +45,13 @@ class Market:
         token: str = response.json()["tokens"]["accessToken"]
         return token
 
-    def make_resources(self, count: int) -> Sequence[str]:
-        """Nightly stays with more units than anybody will book; answers their ids."""
+    def make_resources(self, count: int, capacity: int = CAPACITY) -> Sequence[str]:
+        """Nightly stays, by default with more units than anybody will book; answers their ids."""
         token = self.sign_in("vendor_owner")
-        requests = [Request("POST", "/api/v1/resources", _headers(token), _resource(number)) for number in range(count)]
+        requests = [
+            Request("POST", "/api/v1/resources", _headers(token), _resource(number, capacity))
+            for number in range(count)
+        ]
         plan = load.Plan([self._gateway_url], requests, clients=MAKERS, keep="resourceId")
         made = load.run(plan, self._work)
         if len(made.kept) != count:
@@ -82,13 +85,13 @@ def _headers(token: str) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {token}", "Idempotency-Key": str(uuid.uuid4())}
 
 
-def _resource(number: int) -> Mapping[str, Any]:
+def _resource(number: int, capacity: int) -> Mapping[str, Any]:
     return {
         "vendorId": _DEMO["vendors"][0]["id"],
         "name": f"Bench room {number}",
         "kind": "STAY",
         "timeZone": "Europe/London",
-        "capacity": CAPACITY,
+        "capacity": capacity,
         "price": {"unitPrice": {"currencyCode": "GBP", "amount": "150.00"}, "taxBasisPoints": 2000},
         "stay": {"minNights": 1},
         "cancellationPolicy": "MODERATE",
