@@ -126,7 +126,8 @@ _SAVE_PAYMENT = update(payments).where(
 )
 _ADD_ACCOUNT = upsert(accounts).on_conflict_do_nothing()
 _ADD_ENTRY = insert(journal_entries).returning(journal_entries.c.kind, journal_entries.c.entry_id)
-_ADD_POSTING = insert(postings)
+# What returns something goes in one statement, and the ledger wants to see lines together.
+_ADD_POSTING = insert(postings).returning(postings.c.entry_id)
 
 
 async def read_booking(connection: AsyncConnection, booking_id: str) -> Booking | None:

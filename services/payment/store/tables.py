@@ -124,7 +124,7 @@ postings = Table(
     "postings",
     METADATA,
     Column("entry_id", BigInteger, ForeignKey("journal_entries.entry_id"), primary_key=True),
-    Column("account_id", Text, ForeignKey("accounts.account_id"), primary_key=True),
+    Column("account_id", Text, primary_key=True),
     Column("tenant_id", Text, nullable=False),
     Column("currency", Text, nullable=False),
     Column("amount_minor", BigInteger, nullable=False),

@@ -61,8 +61,8 @@ _HONEST = {
             ('payable', 'ten', 'VENDOR_PAYABLE', 'vnd', 'EUR');
         INSERT INTO journal_entries (tenant_id, kind, booking_id, payment_id, entry_time)
         VALUES ('ten', 'CAPTURE', 'bkg', 'pay', {old});
-        INSERT INTO postings SELECT entry_id, 'clearing', 'ten', 'EUR', 200 FROM journal_entries;
-        INSERT INTO postings SELECT entry_id, 'payable', 'ten', 'EUR', -200 FROM journal_entries;
+        INSERT INTO postings SELECT entry_id, account, 'ten', 'EUR', amount
+        FROM journal_entries, (VALUES ('clearing', 200), ('payable', -200)) AS lines (account, amount);
     """,
     "notification": """
         INSERT INTO deliveries (delivery_id, tenant_id, event_id, user_id, channel, kind, urgent, booking_id,

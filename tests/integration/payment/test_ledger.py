@@ -53,9 +53,12 @@ def enter(connection: psycopg.Connection, *lines: tuple[str, str, int]) -> int:
         ).fetchone()
         or ()
     )
-    for account, currency, amount in lines:
+    if lines:
+        accounts, currencies, amounts = (list(column) for column in zip(*lines, strict=True))
         connection.execute(
-            "INSERT INTO postings VALUES (%s, %s, %s, %s, %s)", (entry_id, account, TENANT, currency, amount)
+            "INSERT INTO postings SELECT %s, account, %s, currency, amount"
+            " FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS lines (account, currency, amount)",
+            (entry_id, TENANT, accounts, currencies, amounts),
         )
     return int(entry_id)
 
@@ -66,15 +69,29 @@ def enter(connection: psycopg.Connection, *lines: tuple[str, str, int]) -> int:
         [("clearing", "EUR", 100), ("payable", "EUR", -99)],
         [("clearing", "EUR", 100), ("payable", "USD", -100)],
         [("clearing", "EUR", 100)],
-        [],
     ],
 )
-def test_an_entry_that_does_not_balance_is_refused_at_commit(
-    app: psycopg.Connection, lines: list[tuple[str, str, int]]
-) -> None:
-    enter(app, *lines)
+def test_an_entry_that_does_not_balance_is_refused(app: psycopg.Connection, lines: list[tuple[str, str, int]]) -> None:
     with pytest.raises(psycopg.errors.CheckViolation, match="does not balance"):
+        enter(app, *lines)
+
+
+def test_an_entry_without_lines_is_refused_at_commit(app: psycopg.Connection) -> None:
+    enter(app)
+    with pytest.raises(psycopg.errors.CheckViolation, match="it has no lines"):
         app.commit()
+
+
+@pytest.mark.parametrize(("account", "currency"), [("nobody's", "EUR"), ("clearing", "USD"), ("theirs", "EUR")])
+def test_only_accounts_of_the_tenant_and_the_currency_are_moved(
+    app: psycopg.Connection, urls: Urls, account: str, currency: str
+) -> None:
+    with psycopg.connect(urls.superuser) as superuser:
+        superuser.execute(
+            "INSERT INTO accounts VALUES ('theirs', 'ten_other', 'PROVIDER_CLEARING', '', 'EUR') ON CONFLICT DO NOTHING"
+        )
+    with pytest.raises(psycopg.errors.ForeignKeyViolation, match="no account of its tenant and currency"):
+        enter(app, (account, currency, 100), ("payable", currency, -100))
 
 
 def test_a_balanced_entry_stays_as_it_is(app: psycopg.Connection) -> None:
@@ -84,6 +101,7 @@ def test_a_balanced_entry_stays_as_it_is(app: psycopg.Connection) -> None:
         "UPDATE postings SET amount_minor = 1 WHERE entry_id = %s",
         "DELETE FROM postings WHERE entry_id = %s",
         "DELETE FROM journal_entries WHERE entry_id = %s",
+        "DELETE FROM accounts WHERE account_id IN (SELECT account_id FROM postings WHERE entry_id = %s)",
     ):
         with pytest.raises(psycopg.errors.RestrictViolation, match="append-only"):
             app.execute(statement, (entry_id,))
@@ -92,9 +110,8 @@ def test_a_balanced_entry_stays_as_it_is(app: psycopg.Connection) -> None:
     app.execute(
         "INSERT INTO accounts VALUES ('fees', %s, 'PROVIDER_FEES', '', 'EUR') ON CONFLICT DO NOTHING", (TENANT,)
     )
-    app.execute("INSERT INTO postings VALUES (%s, 'fees', %s, 'EUR', 5)", (entry_id, TENANT))
     with pytest.raises(psycopg.errors.CheckViolation, match="does not balance"):
-        app.commit()
+        app.execute("INSERT INTO postings VALUES (%s, 'fees', %s, 'EUR', 5)", (entry_id, TENANT))
 
 
 def test_each_kind_of_entry_is_made_once(app: psycopg.Connection) -> None:
