@@ -52,11 +52,6 @@ class Result:
         """Answers a second."""
         return self.answered / self.seconds if self.seconds else 0.0
 
-    @property
-    def errors(self) -> int:
-        """Calls that were refused or not answered."""
-        return sum(count for code, count in self.codes.items() if code != "OK")
-
 
 def run(plan: Plan, work: Path) -> Result:
     """Runs a plan in a process of its own."""

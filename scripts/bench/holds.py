@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -31,7 +32,7 @@ def hot_and_cold(bench: Bench) -> None:
     peer = Peer(mesh.endpoint("inventory"), "inventory", str(mesh.tls), "booking")
     metadata = [("authorization", f"Bearer {market.sign_in('customer')}")]
     got: dict[str, list[Result]] = {HOT: [], COLD: [], NOTHING: []}
-    orders = {HOT: _orders(resources[:1]), COLD: _orders(resources)}
+    orders = {HOT: _orders(resources[:1], sizes.holds), COLD: _orders(resources, sizes.holds)}
     for turn in range(sizes.rounds + 1):
         for name, found in got.items():
             asked = [next(orders[name]) if name in orders else "" for _ in range(sizes.holds)]
@@ -50,11 +51,11 @@ def hot_and_cold(bench: Bench) -> None:
     ]
 
 
-def _orders(resources: Sequence[str]) -> Iterator[str]:
-    """Holds of ever new bookings for the same nights, as bytes in hexadecimal."""
-    start, end = stay(0)
+def _orders(resources: Sequence[str], holds: int) -> Iterator[str]:
+    """Holds of ever new bookings, all of a turn for the same nights, as bytes in hexadecimal."""
     number = 0
     while True:
+        start, end = stay(number // holds)
         item = item_pb2.Item(resource_id=resources[number % len(resources)], start_date=start, end_date=end, quantity=1)
         order = messages.PlaceBookingHoldRequest(
             booking_id=new_id("bkg", at=datetime.now(UTC)), step="book", user_id=customer_id(), items=[item], ttl=TTL
@@ -68,5 +69,10 @@ def _per_second(found: Sequence[Result]) -> float:
 
 
 def _line(name: str, found: Sequence[Result], audit: int | None) -> Line:
-    errors = sum(result.errors for result in found)
-    return Line(name, _per_second(found), errors, audit=audit, note=f"gRPC, {CLIENTS} at once, {len(found)} rounds")
+    codes: Counter[str] = Counter()
+    for result in found:
+        codes.update(result.codes)
+    del codes["OK"]
+    failed = "".join(f", {count} {code}" for code, count in codes.items())
+    note = f"gRPC, {CLIENTS} at once, {len(found)} rounds{failed}"
+    return Line(name, _per_second(found), codes.total(), audit=audit, note=note)
