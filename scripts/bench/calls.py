@@ -47,11 +47,6 @@ class Result:
     codes: Mapping[str, int]
     cpu_seconds: float
 
-    @property
-    def per_second(self) -> float:
-        """Answers a second."""
-        return self.answered / self.seconds if self.seconds else 0.0
-
 
 def run(plan: Plan, work: Path) -> Result:
     """Runs a plan in a process of its own."""
