@@ -77,7 +77,7 @@ def _postgres(stack: Stack) -> Part:
 
     def run() -> Run:
         stack.cluster.clear_stale_pid()
-        return Run(stack.cluster.command())
+        return Run(stack.cluster.command(), postgres.ENVIRONMENT)
 
     return Part(
         name="postgres",
