@@ -60,6 +60,7 @@ class Foundation:
     relay: Relay | None  # None where the service has no outbox
     redis: Callable[[], Redis]  # connects when first asked for; nothing that must not be lost lives there
     drain: asyncio.Event  # set when the process stops
+    closing: AsyncExitStack  # takes what else is to be closed at the end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +164,7 @@ async def _foundation(spec: ServiceSpec[C], config: C) -> AsyncIterator[Foundati
             relay=relay,
             redis=redis,
             drain=asyncio.Event(),
+            closing=closing,
         )
 
 

@@ -24,14 +24,16 @@ from services.payment.workers import event_worker, reconciler
 def connect(config: PaymentConfig, foundation: Foundation) -> Ports:
     """The ports over the real world."""
     wake = foundation.relay.wake if foundation.relay is not None else _nobody_waits
+    provider = StripeProvider(
+        config.stripe_api_key,
+        config.stripe_api_base,
+        tuple(secret.strip() for secret in config.stripe_webhook_secret.split(",")),
+        foundation.clock,
+    )
+    foundation.closing.push_async_callback(provider.close)
     return Ports(
         payments=StoredPayments(foundation.database, wake=wake, traceparent=_traceparent),
-        provider=StripeProvider(
-            config.stripe_api_key,
-            config.stripe_api_base,
-            tuple(secret.strip() for secret in config.stripe_webhook_secret.split(",")),
-            foundation.clock,
-        ),
+        provider=provider,
         events=StoredProviderEvents(foundation.worker_database),
         clock=foundation.clock,
     )

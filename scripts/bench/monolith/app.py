@@ -61,6 +61,7 @@ def create_app() -> FastAPI:
         gc.collect()
         gc.freeze()
         yield
+        await provider.close()
         await engine.dispose()
 
     app = FastAPI(lifespan=life)

@@ -1,12 +1,11 @@
-"""Stripe behind the provider port: the official SDK, in threads, with its retries as the only layer of them."""
+"""Stripe behind the provider port: the official SDK, with its retries as the only layer of them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -31,7 +30,7 @@ from services.payment.ports import AmountRefused, AnswerUseless, OutcomeUnknown,
 
 TIMEOUT_SECONDS = 5.0  # of one attempt
 RETRIES = 1  # of the SDK; twice the timeout and a pause fit into the methods' deadlines
-CONCURRENCY = 32  # calls at once, each on a thread
+CONCURRENCY = 32  # calls at once, each on a connection
 ANSWER_SECONDS = 0.25  # kept of the caller's time, to tell it that the outcome is not known yet
 LONGEST_WAIT_SECONDS = 30.0
 SIGNATURE_TOLERANCE_SECONDS = 300
@@ -66,15 +65,13 @@ class StripeProvider:
         timeout_seconds: float = TIMEOUT_SECONDS,
         retries: int = RETRIES,
     ) -> None:
+        transport = Transport(api_base, timeout_seconds=timeout_seconds, connections=CONCURRENCY)
         self._client = stripe.StripeClient(
-            api_key,
-            base_addresses={"api": api_base},
-            max_network_retries=retries,
-            http_client=Transport(api_base, timeout_seconds=timeout_seconds, connections=CONCURRENCY),
+            api_key, base_addresses={"api": api_base}, max_network_retries=retries, http_client=transport
         )
+        self.close = transport.close_async
         self._webhook_secrets = webhook_secrets
         self._clock = clock
-        self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="stripe")
 
     async def create(self, payment: Payment, token: str) -> ProviderIntent:
         params: dict[str, Any] = {
@@ -94,25 +91,25 @@ class StripeProvider:
         return await self._charge(f"{_INTENTS}/{_intent_id(payment)}/confirm", key, _method(token))
 
     async def fetch(self, payment: Payment) -> ProviderIntent | None:
-        intent_id = payment.provider_intent_id or await self._read(lambda: self._find(payment))
+        intent_id = payment.provider_intent_id or await self._read(self._find(payment))
         if intent_id is None:
             return None
-        return read_intent(await self._read(lambda: self._retrieve(intent_id)))
+        return read_intent(await self._read(self._retrieve(intent_id)))
 
     async def cancel(self, payment: Payment) -> ProviderIntent:
         intent_id = _intent_id(payment)
 
-        def cancel() -> Object:
+        async def cancel() -> Object:
             try:
-                return self._post(
+                return await self._post(
                     f"{_INTENTS}/{intent_id}/cancel", {"cancellation_reason": "abandoned", "expand": EXPANDED}
                 )
             except stripe.InvalidRequestError as error:
                 if error.code != _UNEXPECTED_STATE:
                     raise
-                return self._retrieve(intent_id)  # paid or cancelled already: that is the answer
+                return await self._retrieve(intent_id)  # paid or cancelled already: that is the answer
 
-        return read_intent(await self._read(cancel))
+        return read_intent(await self._read(cancel()))
 
     async def refund(self, payment: Payment, refund: Refund) -> ProviderRefund:
         params = {
@@ -121,13 +118,13 @@ class StripeProvider:
             "metadata": {"refund_id": refund.refund_id, **_metadata(payment)},
         }
         key = f"{refund.refund_id}:{refund.attempt}"
-        return read_refund(await self._move(lambda: self._post(_REFUNDS, params, key), _refund_refusal))
+        return read_refund(await self._move(self._post(_REFUNDS, params, key), _refund_refusal))
 
     async def refunds(self, payment: Payment) -> list[ProviderRefund]:
-        def listed() -> list[ProviderRefund]:
-            return [read_refund(one) for one in self._list(_REFUNDS, {"payment_intent": _intent_id(payment)})]
+        async def listed() -> list[ProviderRefund]:
+            return [read_refund(one) async for one in self._list(_REFUNDS, {"payment_intent": _intent_id(payment)})]
 
-        return (await self._read(listed))[::-1]
+        return (await self._read(listed()))[::-1]
 
     def read_event(self, payload: bytes, signature: str) -> ProviderEvent:
         for secret in self._webhook_secrets:
@@ -140,35 +137,37 @@ class StripeProvider:
                 raise SignatureInvalid("The webhook's body is not an event.") from error
         raise SignatureInvalid
 
-    def _post(self, path: str, params: Mapping[str, Any], key: str | None = None) -> Object:
+    async def _post(self, path: str, params: Mapping[str, Any], key: str | None = None) -> Object:
         options = {"idempotency_key": key} if key is not None else {}
-        answer = self._client.raw_request("post", path, **options, **params)
+        answer = await self._client.raw_request_async("post", path, **options, **params)
         if key is not None and answer.headers.get("Idempotent-Replayed") == "true" and path.startswith(_INTENTS):
-            return self._retrieve(answer.data["id"])  # what was answered then need not hold now
+            return await self._retrieve(answer.data["id"])  # what was answered then need not hold now
         posted: Object = answer.data
         return posted
 
-    def _retrieve(self, intent_id: str) -> Object:
-        found: Object = self._client.raw_request("get", f"{_INTENTS}/{intent_id}", expand=EXPANDED).data
+    async def _retrieve(self, intent_id: str) -> Object:
+        answer = await self._client.raw_request_async("get", f"{_INTENTS}/{intent_id}", expand=EXPANDED)
+        found: Object = answer.data
         return found
 
-    def _list(self, path: str, params: Mapping[str, Any]) -> Iterator[Object]:
+    async def _list(self, path: str, params: Mapping[str, Any]) -> AsyncIterator[Object]:
         """Every object of a list, newest first, page by page."""
         cursor: dict[str, str] = {}
         for _ in range(MAX_PAGES):
-            page = self._client.raw_request("get", path, limit=PAGE, **params, **cursor).data
-            yield from page["data"]
+            page = (await self._client.raw_request_async("get", path, limit=PAGE, **params, **cursor)).data
+            for one in page["data"]:
+                yield one
             if not page["has_more"]:
                 return
             cursor = {"starting_after": page["data"][-1]["id"]}
         # What was not looked at may hold what we look for: "none" would be a guess.
         raise DependencyUnavailable("The payment provider lists more than can be looked through.")
 
-    def _find(self, payment: Payment) -> str | None:
+    async def _find(self, payment: Payment) -> str | None:
         """The intent that carries our id; of several the one that holds money, else the newest."""
-        since = payment.create_time + self._ahead() - CLOCK_SLACK
+        since = payment.create_time + await self._ahead() - CLOCK_SLACK
         newest: str | None = None
-        for intent in self._list(_INTENTS, {"created": {"gte": int(since.timestamp())}}):
+        async for intent in self._list(_INTENTS, {"created": {"gte": int(since.timestamp())}}):
             if metadata(intent, "payment_id") != payment.payment_id:
                 continue
             if intent["status"] in ("succeeded", "requires_capture"):
@@ -176,23 +175,23 @@ class StripeProvider:
             newest = newest or str(intent["id"])
         return newest
 
-    def _ahead(self) -> timedelta:
+    async def _ahead(self) -> timedelta:
         """How far the provider's clock is ahead of ours, which a sandbox may have set to any day."""
-        answer = self._client.raw_request("get", _INTENTS, limit=1)
+        answer = await self._client.raw_request_async("get", _INTENTS, limit=1)
         told = answer.headers.get("Date")
         return parsedate_to_datetime(told) - self._clock.now() if told else timedelta()
 
     async def _charge(self, path: str, key: str, params: Mapping[str, Any]) -> ProviderIntent:
         """Runs what may charge a card; a decline is answered by the intent that it was about."""
         try:
-            intent = await self._move(lambda: self._post(path, {**params, "expand": EXPANDED}, key), _intent_refusal)
+            intent = await self._move(self._post(path, {**params, "expand": EXPANDED}, key), _intent_refusal)
         except stripe.CardError as error:
             declined = _declined_intent(error)
-            intent = await self._read(lambda: self._retrieve(declined))
+            intent = await self._read(self._retrieve(declined))
         crash_point("payment.after_charge")
         return read_intent(intent)
 
-    async def _read(self, call: Callable[[], T]) -> T:
+    async def _read(self, call: Awaitable[T]) -> T:
         """Runs what can be asked again at any time."""
         try:
             return await self._run(call)
@@ -200,7 +199,7 @@ class StripeProvider:
             _report(error)
             raise DependencyUnavailable("The payment provider does not answer.") from error
 
-    async def _move(self, call: Callable[[], T], refusal: Callable[[stripe.InvalidRequestError], Exception]) -> T:
+    async def _move(self, call: Awaitable[T], refusal: Callable[[stripe.InvalidRequestError], Exception]) -> T:
         """Runs what moves money; every kind of failure but a decline says whether something may have happened."""
         try:
             return await self._run(call)
@@ -218,11 +217,11 @@ class StripeProvider:
                 raise AnswerUseless from error
             raise DependencyUnavailable("The payment provider does not answer.") from error
 
-    async def _run(self, call: Callable[[], T]) -> T:
+    async def _run(self, call: Awaitable[T]) -> T:
         left = remaining()
         wait = LONGEST_WAIT_SECONDS if left is None else max(0.0, left - ANSWER_SECONDS)
         async with asyncio.timeout(wait):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+            return await call
 
 
 def _metadata(payment: Payment) -> dict[str, str]:

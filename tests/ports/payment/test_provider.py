@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -48,20 +49,39 @@ class Subject:
     authenticate: Callable[[Payment], None]
 
 
+Connect = Callable[..., StripeProvider]
+
+
 @pytest.fixture
 async def double() -> AsyncIterator[Account]:
     async with serving(Options(port=0, api_key="sk_test_1", webhook_secret=SECRET)) as account:
         yield account
 
 
-def stripe_provider(account: Account) -> StripeProvider:
-    return StripeProvider(
-        "sk_test_1", account.public_url, ("whsec_old", SECRET), SystemClock(), timeout_seconds=1, retries=0
-    )
+@pytest.fixture
+async def connect(double: Account) -> AsyncIterator[Connect]:
+    """Makes providers that speak to the double, and closes them."""
+    async with AsyncExitStack() as closing:
+
+        def connected(
+            key: str = "sk_test_1", url: str = "", retries: int = 0, ahead: timedelta = timedelta()
+        ) -> StripeProvider:
+            provider = StripeProvider(
+                key,
+                url or double.public_url,
+                ("whsec_old", SECRET),
+                SystemClock(ahead),
+                timeout_seconds=1,
+                retries=retries,
+            )
+            closing.push_async_callback(provider.close)
+            return provider
+
+        yield connected
 
 
 @pytest.fixture(params=["fake", "stripe"])
-async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+async def subject(request: pytest.FixtureRequest, double: Account, connect: Connect) -> AsyncIterator[Subject]:
     if request.param == "fake":
         fake = FakeProvider()
         yield Subject(
@@ -74,22 +94,21 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
             fake.authenticate,
         )
         return
-    async with serving(Options(port=0, api_key="sk_test_1", webhook_secret=SECRET)) as account:
-        modes = {"lost": "timeout", "dead": "drop", "useless": "saved_500"}
+    modes = {"lost": "timeout", "dead": "drop", "useless": "saved_500"}
 
-        def authenticate(payment: Payment) -> None:
-            with account.store.transaction():
-                intents.authenticate(account, payment.provider_intent_id or "", success=True)
+    def authenticate(payment: Payment) -> None:
+        with double.store.transaction():
+            intents.authenticate(double, payment.provider_intent_id or "", success=True)
 
-        yield Subject(
-            stripe_provider(account),
-            "pm_card_visa",
-            "tok_chargeDeclined",
-            "pm_card_threeDSecure2Required",
-            "pm_nothing",
-            lambda fault: account.faults.add(Fault("calls", modes[fault], seconds=2 if fault == "lost" else 0)),
-            authenticate,
-        )
+    yield Subject(
+        connect(),
+        "pm_card_visa",
+        "tok_chargeDeclined",
+        "pm_card_threeDSecure2Required",
+        "pm_nothing",
+        lambda fault: double.faults.add(Fault("calls", modes[fault], seconds=2 if fault == "lost" else 0)),
+        authenticate,
+    )
 
 
 def new_payment(*, manual: bool = False, minor: int = 15000) -> Payment:
@@ -218,16 +237,16 @@ async def test_an_error_that_is_saved(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("mode", ["conflict_409", "rate_limit_429", "error_500"])
-async def test_a_provider_that_is_busy_is_asked_again_later(double: Account, mode: str) -> None:
-    provider, payment = stripe_provider(double), new_payment()
+async def test_a_provider_that_is_busy_is_asked_again_later(double: Account, connect: Connect, mode: str) -> None:
+    provider, payment = connect(), new_payment()
     double.faults.add(Fault("calls", mode))
     with pytest.raises(DependencyUnavailable):
         await provider.create(payment, "pm_card_visa")
     assert (await provider.create(payment, "pm_card_visa")).status is Status.SUCCEEDED
 
 
-async def test_the_sdk_retries_by_the_same_key(double: Account) -> None:
-    provider = StripeProvider("sk_test_1", double.public_url, (SECRET,), SystemClock(), timeout_seconds=1, retries=1)
+async def test_the_sdk_retries_by_the_same_key(double: Account, connect: Connect) -> None:
+    provider = connect(retries=1)
     double.faults.add(Fault("calls", "timeout", seconds=2))
     payment = new_payment()
     assert (await provider.create(payment, "pm_card_visa")).status is Status.SUCCEEDED
@@ -235,18 +254,18 @@ async def test_the_sdk_retries_by_the_same_key(double: Account) -> None:
     assert kinds == ["charge", "capture"]
 
 
-async def test_a_wrong_key_or_an_absent_provider_is_out(double: Account) -> None:
-    wrong = StripeProvider("sk_test_2", double.public_url, (SECRET,), SystemClock(), retries=0)
+async def test_a_wrong_key_or_an_absent_provider_is_out(connect: Connect) -> None:
+    wrong = connect("sk_test_2")
     with pytest.raises(DependencyUnavailable):
         await wrong.create(new_payment(), "pm_card_visa")
-    absent = StripeProvider("sk_test_1", "http://127.0.0.1:9", (SECRET,), SystemClock(), retries=0)
+    absent = connect(url="http://127.0.0.1:9")
     with pytest.raises(DependencyUnavailable):
         await absent.fetch(new_payment())
 
 
-async def test_the_metadata_names_what_is_paid(double: Account) -> None:
+async def test_the_metadata_names_what_is_paid(double: Account, connect: Connect) -> None:
     payment = new_payment()
-    await stripe_provider(double).create(payment, "pm_card_visa")
+    await connect().create(payment, "pm_card_visa")
     (entry, *_) = double.store.ledger(0, 10, None)
     assert entry["metadata"] == {
         "tenant_id": TENANT,
@@ -256,18 +275,17 @@ async def test_the_metadata_names_what_is_paid(double: Account) -> None:
 
 
 @pytest.mark.parametrize("ahead", [timedelta(days=400), timedelta(days=-400)])
-async def test_an_intent_is_found_by_a_clock_that_shows_another_year(double: Account, ahead: timedelta) -> None:
-    clock = SystemClock(ahead)
-    provider = StripeProvider("sk_test_1", double.public_url, (SECRET,), clock, timeout_seconds=1, retries=0)
+async def test_an_intent_is_found_by_a_clock_that_shows_another_year(connect: Connect, ahead: timedelta) -> None:
+    clock, provider = SystemClock(ahead), connect(ahead=ahead)
     payment = replace(new_payment(), create_time=clock.now(), attempt_time=clock.now())
     intent = await provider.create(payment, "pm_card_visa")
     assert await provider.fetch(payment) == intent
 
 
 async def test_what_was_not_looked_through_is_not_taken_for_nothing(
-    double: Account, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider = stripe_provider(double)
+    provider = connect()
     await asyncio.gather(*(provider.create(new_payment(), "") for _ in range(3)))
     monkeypatch.setattr("services.payment.clients.stripe.PAGE", 1)
     monkeypatch.setattr("services.payment.clients.stripe.MAX_PAGES", 2)
@@ -275,8 +293,8 @@ async def test_what_was_not_looked_through_is_not_taken_for_nothing(
         await provider.fetch(new_payment())
 
 
-async def test_an_intent_is_found_among_many(double: Account) -> None:
-    provider, wanted = stripe_provider(double), new_payment()
+async def test_an_intent_is_found_among_many(connect: Connect) -> None:
+    provider, wanted = connect(), new_payment()
     intent = await provider.create(wanted, "pm_card_visa")
     await asyncio.gather(*(provider.create(new_payment(), "") for _ in range(120)))
     assert await provider.fetch(wanted) == intent
