@@ -14,6 +14,7 @@ from services.chassis.rpc import context
 from services.chassis.rpc.errors import remote_error
 from services.chassis.rpc.policy import policy_of
 from services.chassis.rpc.service_config import methods_of, service_config
+from services.chassis.rpc.together import Departures
 from services.chassis.telemetry.correlation import new_request_id, new_traceparent
 
 SHAVE_SECONDS = 0.020  # kept back from an inherited deadline, so that our caller hears from us why
@@ -21,7 +22,7 @@ MAX_MESSAGE_BYTES = 4 << 20
 CLOSE_GRACE_SECONDS = 1.0
 
 S = TypeVar("S")
-Metadata = Sequence[tuple[str, str | bytes]]
+Metadata = Sequence[tuple[str, str]]
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -47,6 +48,7 @@ class Channels:
             config.tls_ca.read_bytes(), config.tls_key.read_bytes(), config.tls_cert.read_bytes()
         )
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._departures: dict[str, Departures] = {}
         self._stubs: dict[tuple[object, str, bool], Any] = {}
 
     def stub(self, stub: Callable[[grpc.aio.Channel], S], service: str, *, own_identity: bool = False) -> S:
@@ -58,7 +60,8 @@ class Channels:
         """
         known = self._stubs.get((stub, service, own_identity))
         if known is None:
-            carrier = _Carrier(self._channel(service), own_identity=own_identity)
+            channel = self._channel(service)
+            carrier = _Carrier(channel, self._departures[service], own_identity=own_identity)
             # Stubs only build their methods from it, and these take what real ones take.
             known = self._stubs[stub, service, own_identity] = stub(cast("grpc.aio.Channel", carrier))
         return cast("S", known)
@@ -84,6 +87,7 @@ class Channels:
                     ("grpc.service_config", service_config(methods_of(service))),
                 ),
             )
+            self._departures[service] = Departures(channel)
         return channel
 
 
@@ -107,17 +111,25 @@ def _is_ipv4(host: str) -> bool:
 class _Carrier:
     """What a stub takes for its channel: it wraps each method once instead of intercepting each call."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, own_identity: bool) -> None:
+    def __init__(self, channel: grpc.aio.Channel, departures: Departures, *, own_identity: bool) -> None:
         self._channel = channel
+        self._departures = departures
         self._own_identity = own_identity
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         call = self._channel.unary_unary(method, *args, **kwargs)
         limit, own_identity = _limit(method), self._own_identity
+        departures, travels = self._departures, policy_of(method).travels
+        serialize, deserialize = kwargs["request_serializer"], kwargs["response_deserializer"]
 
         async def carry(request: Any, *, timeout: float | None = None, metadata: Metadata = ()) -> Any:  # noqa: ASYNC109 - the stub's own signature
             seconds, sent = _outgoing(limit, timeout, metadata, own_identity=own_identity)
             try:
+                if travels and seconds is not None:
+                    answer = await departures.ask(method, serialize(request), seconds, sent)
+                    if answer is not None:
+                        return deserialize(answer)
+                    seconds, sent = _outgoing(limit, timeout, metadata, own_identity=own_identity)
                 return await call(request, timeout=seconds, metadata=sent)
             except grpc.aio.AioRpcError as error:
                 raise remote_error(error, method) from error
@@ -145,7 +157,7 @@ def _limit(method: str) -> float | None:
 
 def _outgoing(
     limit: float | None, timeout: float | None, extra: Metadata, *, own_identity: bool
-) -> tuple[float | None, tuple[tuple[str, str | bytes], ...]]:
+) -> tuple[float | None, tuple[tuple[str, str], ...]]:
     """The time a call may take and the metadata it carries."""
     limits = [limit, timeout]
     call = context.current_or_none()

@@ -45,18 +45,26 @@ class Policy:
     no_tenant: bool = False
     retry_is_safe: bool = False
     rate_class: str = ""
-    built_in: bool = False  # health and reflection: outside of limits, tokens and tenants
+    built_in: bool = False  # health, reflection and journeys: outside of limits, tokens and tenants
+
+    @property
+    def travels(self) -> bool:
+        """Whether its calls may travel with others: they are between services, and may be sent twice."""
+        return self.access == "internal" and self.retry_is_safe and not self.built_in
 
 
 # Health is for whoever balances load, so for every peer with one of our certificates; reflection is for people.
 _HEALTH = "/grpc.health.v1.Health/"
 _REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/"
+TOGETHER = "/berth.type.v1.Together/Travel"  # how calls travel; see together.py
 _BUILT_IN = {
     policy.method: policy
     for policy in (
         Policy(f"{_HEALTH}Check", "public", 2.0, built_in=True, retry_is_safe=True),
         Policy(f"{_HEALTH}List", "public", 2.0, built_in=True, retry_is_safe=True),
         Policy(f"{_HEALTH}Watch", "public", None, built_in=True),
+        # Each call that travels passes the interceptors by itself, with the caller list of its own method.
+        Policy(TOGETHER, "public", None, built_in=True),
         Policy(f"{_REFLECTION}ServerReflectionInfo", "internal", None, callers=frozenset({"operator"}), built_in=True),
     )
 }

@@ -18,7 +18,8 @@ from services.chassis.rpc.chain import compose
 from services.chassis.rpc.context import Call, enter
 from services.chassis.rpc.health import Health
 from services.chassis.rpc.method import Method, Proceed, Wiring
-from services.chassis.rpc.policy import Policy, policy_of, reasons_of, require_policies
+from services.chassis.rpc.policy import TOGETHER, Policy, policy_of, reasons_of, require_policies
+from services.chassis.rpc.together import Arrivals, Seat
 from services.chassis.telemetry.correlation import request_id
 
 MAX_REQUEST_BYTES = 1 << 20
@@ -66,9 +67,9 @@ class Server:
         health.register(names, methods)
         reflection.register((*names, "grpc.health.v1.Health"), methods)
         require_policies(list(methods.handlers))
-        self._server = grpc.aio.server(
-            interceptors=(_Chains(methods.handlers, wiring),), handlers=(methods.dispatcher(),), options=OPTIONS
-        )
+        chains = _Chains(methods.handlers, wiring)
+        methods.handlers[TOGETHER] = chains.arrivals
+        self._server = grpc.aio.server(interceptors=(chains,), handlers=(methods.dispatcher(),), options=OPTIONS)
         credentials = grpc.ssl_server_credentials(
             [(config.tls_key.read_bytes(), config.tls_cert.read_bytes())],
             root_certificates=config.tls_ca.read_bytes(),
@@ -154,6 +155,9 @@ class _Chains(AsyncServerInterceptor):
         unknown = Method(Policy("unknown", "public", None, built_in=True), reasons_of("berth.type.v1"))
         self._unknown = compose(unknown, wiring, _unknown)
         self._wrapped: dict[str, Any] = {}
+        self._travelling = frozenset(name for name in handlers if policy_of(name).travels)
+        self.arrivals: Any = grpc.unary_stream_rpc_method_handler(Arrivals(self._arrived).travel)
+        self._ways[TOGETHER] = _way(TOGETHER, self.arrivals, wiring)
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """What the package does, once a method instead of once a call: its wrapping depends on nothing else."""
@@ -174,15 +178,26 @@ class _Chains(AsyncServerInterceptor):
         method_name: str,
     ) -> Any:
         metadata = dict(context.invocation_metadata())
+        return await self._pass(
+            self._ways.get(method_name, self._unknown), method_name, metadata, request_or_iterator, context
+        )
+
+    async def _arrived(self, name: str, metadata: Mapping[str, str], request: bytes, seat: Seat) -> bytes:
+        """A call that travelled with others, on the way that it would go by itself."""
+        way = self._ways[name] if name in self._travelling else self._unknown
+        answer: bytes = await self._pass(way, name, metadata, request, seat)
+        return answer
+
+    async def _pass(self, way: Proceed, name: str, metadata: Mapping[str, str], request: Any, wire: Any) -> Any:
         call = Call(
-            method=method_name,
+            method=name,
             request_id=request_id(metadata.get("x-request-id", "")),
             metadata=metadata,
-            request=request_or_iterator,
-            wire=context,
+            request=request,
+            wire=wire,
         )
         enter(call)
-        return await self._ways.get(method_name, self._unknown)(call)
+        return await way(call)
 
 
 async def _unknown(_call: Call) -> None:
