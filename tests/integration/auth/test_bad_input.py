@@ -24,9 +24,9 @@ from tests.integration.auth.test_journey import (
     join,
     log_in,
     new_email,
-    refusal,
     registration,
 )
+from tests.integration.rpc.serving import refusal
 
 
 def users(running: Running) -> int:
