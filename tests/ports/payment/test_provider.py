@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -17,11 +19,13 @@ from infra.doubles.stripe.account import Account
 from infra.doubles.stripe.faults import Fault
 from infra.doubles.stripe.server import Options, serving
 from infra.doubles.stripe.webhooks import signature
+from infra.local import pki
 from services.chassis.clock import SystemClock
 from services.chassis.errors import DependencyUnavailable
 from services.chassis.ids import new_id
 from services.chassis.money import Money
 from services.payment.clients.stripe import StripeProvider
+from services.payment.clients.transport import Transport
 from services.payment.domain.payments import (
     Payment,
     PaymentTokenInvalid,
@@ -261,6 +265,42 @@ async def test_a_wrong_key_or_an_absent_provider_is_out(connect: Connect) -> Non
     absent = connect(url="http://127.0.0.1:9")
     with pytest.raises(DependencyUnavailable):
         await absent.fetch(new_payment())
+
+
+async def test_a_provider_that_cannot_prove_who_it_is_hears_nothing(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[bytes] = []
+    pauses: list[float] = []
+
+    async def pause(_transport: Transport, seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(100))
+        writer.close()
+
+    monkeypatch.setattr(Transport, "sleep_async", pause)
+    pki.ensure(tmp_path, ["stripe"], datetime.now(UTC))
+    mine = pki.pair(tmp_path, "stripe")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(mine.certificate, mine.key)
+    async with await asyncio.start_server(listen, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        impostor = connect(url=f"https://127.0.0.1:{port}", retries=1)
+        with pytest.raises(OutcomeUnknown):
+            await impostor.create(new_payment(), "pm_card_visa")
+    assert heard == []
+    assert pauses == []  # the SDK does not try it again
+
+
+async def test_a_proxy_of_the_environment_is_used(
+    double: Account, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", double.public_url)
+    monkeypatch.setenv("no_proxy", "")
+    intent = await connect(url="http://stripe.invalid").create(new_payment(), "pm_card_visa")
+    assert intent.status is Status.SUCCEEDED
 
 
 async def test_the_metadata_names_what_is_paid(double: Account, connect: Connect) -> None:
