@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -126,12 +127,15 @@ class _Carrier:
             seconds, sent = _outgoing(limit, timeout, metadata, own_identity=own_identity)
             try:
                 if travels and seconds is not None:
+                    ends_at = time.monotonic() + seconds
                     answer = await departures.ask(method, serialize(request), seconds, sent)
                     if answer is not None:
                         return deserialize(answer)
-                    seconds, sent = _outgoing(limit, timeout, metadata, own_identity=own_identity)
+                    seconds = max(0.0, ends_at - time.monotonic())
                 return await call(request, timeout=seconds, metadata=sent)
             except grpc.aio.AioRpcError as error:
+                if travels and error.code() is grpc.StatusCode.UNAVAILABLE:
+                    departures.pause()
                 raise remote_error(error, method) from error
 
         return carry

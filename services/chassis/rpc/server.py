@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -248,7 +249,9 @@ def _streaming(handler: _Handler, serialize: Callable[[Any], Any] | None = None)
         if inspect.isawaitable(answers):  # it writes by itself
             await answers
             return
-        async for answer in answers:
-            await call.wire.write(answer if serialize is None else serialize(answer))
+        # Closed with the call: what it has begun for its answers must not outlive them.
+        async with aclosing(answers):
+            async for answer in answers:
+                await call.wire.write(answer if serialize is None else serialize(answer))
 
     return serve

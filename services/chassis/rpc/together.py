@@ -2,7 +2,7 @@
 
 A busy service answers many of its callers in one turn, and each asks the same neighbour next. What gRPC needs for one
 call serves all of them. Each keeps its identity, its time and its answer. A call that is the only one of its turn goes
-by itself, and so does each whose journey failed: gRPC alone retries, throttles and balances.
+by itself, and so does each whose journey failed: gRPC alone retries.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextvars import Context
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -23,9 +24,12 @@ from services.chassis.rpc.policy import TOGETHER
 
 MOST: Final = 16  # calls in one message
 PAUSE_SECONDS: Final = 1.0  # in which all go alone after a failure, so that throttling sees them
+SPARE_SECONDS: Final = 1.0  # of a journey beyond the time of its calls, which end by their own
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _UNAVAILABLE: Final = grpc.StatusCode.UNAVAILABLE.value[0]
+# What a retry may mend; and what a server says whose release does not let the method travel.
+_ALONE: Final = frozenset({_UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED.value[0]})
 _Call = together_pb2.CallsTogether.Call
 _Answer = together_pb2.AnswersTogether.Answer
 
@@ -70,26 +74,30 @@ class Departures:
             leaving[0].answer.set_result(None)
             return
         for start in range(0, len(leaving), MOST):
-            journey = asyncio.get_running_loop().create_task(self._travel(leaving[start : start + MOST]))
+            travellers = leaving[start : start + MOST]
+            # A journey is nobody's alone: it must not run as the call that happened to be the first of its turn.
+            journey = asyncio.get_running_loop().create_task(self._travel(travellers), context=Context())
             self._under_way.add(journey)
             journey.add_done_callback(self._under_way.discard)
 
     async def _travel(self, travellers: Sequence[_Traveller]) -> None:
         message = together_pb2.CallsTogether(calls=[one.call for one in travellers])
+        seconds = max(one.call.seconds for one in travellers) + SPARE_SECONDS
         try:
-            async for answers in self._send(message, timeout=max(one.call.seconds for one in travellers)):
+            async for answers in self._send(message, timeout=seconds):
                 for answer in answers.answers:
                     if answer.code == _UNAVAILABLE:
-                        self._pause()
+                        self.pause()
                     travellers[answer.place].arrive(answer)
         except grpc.aio.AioRpcError:
             # Nobody there, or nobody who knows of journeys: a server of an older release.
-            self._pause()
+            self.pause()
         finally:
             for one in travellers:
                 one.go_alone()
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
+        """Have all calls go by themselves for a while: the service is out."""
         self._alone_until = time.monotonic() + PAUSE_SECONDS
 
 
@@ -103,8 +111,8 @@ class _Traveller:
         self.answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
 
     def arrive(self, answer: _Answer) -> None:
-        """Take the answer; what a retry may mend goes by itself, for gRPC to retry."""
-        if answer.code == _UNAVAILABLE:
+        """Take the answer, or go by itself where that may help."""
+        if answer.code in _ALONE:
             self.go_alone()
         elif answer.code:
             self.fail(_CODES[answer.code], answer.status)
@@ -173,6 +181,8 @@ class Arrivals:
             calls = together_pb2.CallsTogether.FromString(request).calls
         except DecodeError as error:
             raise MalformedRequest from error
+        if len(calls) > MOST:
+            raise MalformedRequest
         answers: list[_Answer] = []
         answered = asyncio.Event()
 
@@ -183,8 +193,13 @@ class Arrivals:
                 answer.response = await self._serve(call.method, dict(call.metadata), call.request, seat)
             except _Refused as refused:
                 answer.code, answer.status = refused.code.value[0], refused.status
-            answers.append(answer)
-            answered.set()
+            except BaseException:
+                # Whatever ended it, its caller must not wait for it.
+                answer.code = grpc.StatusCode.UNKNOWN.value[0]
+                raise
+            finally:
+                answers.append(answer)
+                answered.set()
 
         serving = [asyncio.create_task(serve(place, call)) for place, call in enumerate(calls)]
         left = len(serving)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Coroutine, Mapping
 from typing import Any
@@ -14,7 +15,7 @@ import stripe
 
 
 class Transport(stripe.HTTPClient):
-    """Connections that are kept open. The SDK retries; nothing here does."""
+    """Connections that are kept open. The SDK retries; aiohttp only repeats reads that a closed connection lost."""
 
     name = "aiohttp"
 
@@ -23,7 +24,7 @@ class Transport(stripe.HTTPClient):
         address = urlsplit(base)
         # Looked up once: the environment does not change under us, and aiohttp would look at each call.
         self._way_out = None if proxy_bypass(address.netloc) else getproxies().get(address.scheme)
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, ceil_threshold=math.inf)
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
 

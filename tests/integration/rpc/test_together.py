@@ -17,7 +17,7 @@ from google.rpc import error_details_pb2, status_pb2
 from services.chassis.errors import DependencyUnavailable, NotFound
 from services.chassis.ids import new_id
 from services.chassis.principal import Principal
-from services.chassis.rpc import context, together
+from services.chassis.rpc import context, server, together
 from services.chassis.rpc.errors import RemoteError
 from services.chassis.rpc.policy import TOGETHER, policy_of
 from services.chassis.rpc.together import MOST, Seat
@@ -191,6 +191,76 @@ async def test_a_dependency_that_is_out_is_tried_hardly_more_than_once_a_request
     assert requests < len(tried) - 1 <= 1.2 * requests
 
 
+async def test_one_that_is_out_and_takes_its_time_is_not_asked_twice_for_long(
+    serve: Serve, channels: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    async def handler(request: Any) -> tenant_service_pb2.Contact:
+        tried.append(request.user_id)
+        if len(tried) > 1:
+            await asyncio.sleep(0.2)
+            raise DependencyUnavailable
+        return told(request)
+
+    monkeypatch.setattr(together, "PAUSE_SECONDS", 0.15)  # shorter than a failure takes
+    rounds, people = 12, PEOPLE[:5]
+    async with asking(serve, channels, handler) as ask:
+        for _ in range(rounds):
+            await asyncio.gather(*(ask(user) for user in people), return_exceptions=True)
+    requests = rounds * len(people)
+    assert requests < len(tried) - 1 <= 1.2 * requests
+
+
+async def test_a_call_made_again_has_only_the_time_that_is_left(serve: Serve, channels: Open) -> None:
+    left: list[float] = []
+
+    async def handler(request: Any) -> tenant_service_pb2.Contact:
+        if request.user_id != PEOPLE[0]:
+            left.append(context.current().remaining())
+            if isinstance(context.current().wire, Seat):
+                await asyncio.sleep(0.4)
+                raise DependencyUnavailable
+        return told(request)
+
+    async with asking(serve, channels, handler) as ask:
+        await asyncio.gather(*(ask(user, timeout=1.5) for user in PEOPLE[1:3]))
+    assert len(left) == 4
+    assert max(left[2:]) <= 1.1
+
+
+async def test_a_call_that_ends_without_an_answer_keeps_nobody_waiting(serve: Serve, channels: Open) -> None:
+    async def handler(request: Any) -> tenant_service_pb2.Contact:
+        if request.user_id == PEOPLE[1]:
+            raise asyncio.CancelledError
+        return told(request)
+
+    async with asking(serve, channels, handler) as ask:
+        one, lost = await asyncio.gather(*(ask(user) for user in PEOPLE[:2]), return_exceptions=True)
+    assert one == tenant_service_pb2.Contact(first_name=PEOPLE[0])
+    assert isinstance(lost, RemoteError)
+    assert lost.code is grpc.StatusCode.UNKNOWN
+
+
+async def test_a_method_that_travels_only_here_is_asked_as_ever(
+    serve: Serve, channels: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def handler(request: Any) -> tenant_service_pb2.Contact:
+        assert not isinstance(context.current().wire, Seat)
+        return told(request)
+
+    plain = server._Chains.__init__
+
+    def stays(self: Any, *arguments: Any) -> None:
+        plain(self, *arguments)
+        self._travelling = frozenset()
+
+    monkeypatch.setattr(server._Chains, "__init__", stays)
+    async with asking(serve, channels, handler) as ask:
+        answers = await asyncio.gather(*(ask(user) for user in PEOPLE[:3]))
+    assert [answer.first_name for answer in answers] == PEOPLE[:3]
+
+
 async def test_a_server_of_an_older_release_is_asked_as_ever(
     serve: Serve, channels: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,10 +323,18 @@ async def test_travelling_opens_no_door(
     assert (answer.code, reason(answer)) == (code.value[0] if code else 0, said)
 
 
-async def test_what_is_no_message_of_calls_is_refused(serve: Serve, dial: Dial) -> None:
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"\xff\xff",
+        together_pb2.CallsTogether(calls=[together_pb2.CallsTogether.Call()] * (MOST + 1)).SerializeToString(),
+    ],
+    ids=["no message", "too many calls"],
+)
+async def test_what_is_no_message_of_calls_is_refused(serve: Serve, dial: Dial, message: bytes) -> None:
     async with serve(add_DirectoryServiceServicer_to_server) as running, dial(running, "notification") as channel:
         send: Any = channel.unary_stream(TOGETHER)
-        said = await refusal(send(b"\xff\xff", timeout=5).read())
+        said = await refusal(send(message, timeout=5).read())
     assert (said.code, said.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST")
 
 
