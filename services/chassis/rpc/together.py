@@ -27,9 +27,8 @@ PAUSE_SECONDS: Final = 1.0  # in which all go alone after a failure, so that thr
 SPARE_SECONDS: Final = 1.0  # of a journey beyond the time of its calls, which end by their own
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
-_UNAVAILABLE: Final = grpc.StatusCode.UNAVAILABLE.value[0]
 # What a retry may mend; and what a server says whose release does not let the method travel.
-_ALONE: Final = frozenset({_UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED.value[0]})
+_ALONE: Final = frozenset(code.value[0] for code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED))
 _Call = together_pb2.CallsTogether.Call
 _Answer = together_pb2.AnswersTogether.Answer
 
@@ -86,8 +85,6 @@ class Departures:
         try:
             async for answers in self._send(message, timeout=seconds):
                 for answer in answers.answers:
-                    if answer.code == _UNAVAILABLE:
-                        self.pause()
                     travellers[answer.place].arrive(answer)
         except grpc.aio.AioRpcError:
             # Nobody there, or nobody who knows of journeys: a server of an older release.
