@@ -42,7 +42,7 @@ MAX_PAUSE_SECONDS = 30.0
 # Of the cyclic collector: calls leave few cycles behind, and looking for them at every 700 objects cost a service 3 %.
 COLLECT_AFTER = (10_000, 20, 20)
 # Of gRPC's two engines for connections, the newer reads on threads of its own and the older on the one that waits for
-# answers anyway: a fifth less for a call.
+# answers anyway: a sixth less for a call.
 GRPC_EXPERIMENTS = "-event_engine_client"
 
 C = TypeVar("C", bound=ServiceConfig)
