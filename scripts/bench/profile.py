@@ -25,7 +25,7 @@ _ROOMS = (
     (re.compile(r"(grpc|grpc_interceptor)/"), "grpc"),
     (re.compile(r"(psycopg|psycopg_pool)/"), "psycopg"),
     (re.compile(r"sqlalchemy/"), "sqlalchemy"),
-    (re.compile(r"(stripe|requests|urllib3|http)/"), "provider's SDK and HTTP"),
+    (re.compile(r"(stripe|aiohttp)/"), "provider's SDK and HTTP"),
     (re.compile(r"(asyncio|uvloop)/|^<frozen|contextlib"), "event loop"),
     (re.compile(r"(logging|json)/"), "logging and JSON"),
 )
