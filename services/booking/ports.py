@@ -88,8 +88,9 @@ class Bookings(Protocol):
         """
         ...
 
-    def has_heard(self, booking_id: str, payment_version: int) -> bool:
-        """Whether the booking is known to be stored with its payment in this version, or in a newer one."""
+    def needs_no_news(self, booking_id: str, payment_version: int, now: datetime) -> bool:
+        """Whether the booking is known to be stored with its payment in this version, in a newer one, or at a step of
+        somebody's who asks payment."""
         ...
 
     async def first_use(self, key: IdempotencyKey) -> str | None:

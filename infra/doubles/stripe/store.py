@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -171,10 +171,11 @@ class Store:
     def enqueue(self, event: str, due: float, manner: str = "plain") -> None:
         self._db.execute("INSERT INTO deliveries (event, due, manner) VALUES (?, ?, ?)", (event, due, manner))
 
-    def due(self, now: float, limit: int) -> list[Delivery]:
+    def due(self, now: float, limit: int, *, but: Collection[int]) -> list[Delivery]:
         rows = self._db.execute(
-            "SELECT id, event, attempt, manner FROM deliveries WHERE done = 0 AND due <= ? ORDER BY due, id LIMIT ?",
-            (now, limit),
+            "SELECT id, event, attempt, manner FROM deliveries WHERE done = 0 AND due <= ? "
+            "AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY due, id LIMIT ?",
+            (now, json.dumps(list(but)), limit),
         )
         return [Delivery(*row) for row in rows]
 

@@ -21,6 +21,7 @@ BACKOFF_FACTOR = 3.0
 MAX_BACKOFF_SECONDS = 4 * 3600.0
 STALE_SECONDS = 3600
 _IDLE_SECONDS = 5.0
+_SENDING_SECONDS = 0.2
 
 
 def signature(secret: str, payload: bytes, at: int) -> str:
@@ -59,10 +60,9 @@ class Webhooks:
         try:
             while True:
                 self._wake.clear()
-                for delivery in self._account.store.due(self._account.clock(), BATCH + len(self._sending)):
-                    if delivery.id not in self._sending and len(self._sending) < BATCH:
-                        task = asyncio.create_task(self._deliver(delivery))
-                        self._sending[delivery.id] = task
+                free = BATCH - len(self._sending)
+                for delivery in self._account.store.due(self._account.clock(), free, but=self._sending):
+                    self._sending[delivery.id] = asyncio.create_task(self._deliver(delivery))
                 await self._rest()
         finally:
             for task in self._sending.values():
@@ -70,13 +70,12 @@ class Webhooks:
             await self._session.close()
 
     async def _rest(self) -> None:
-        due = self._account.store.next_due()
         seconds = _IDLE_SECONDS
-        # What is being sent is due as well: its end wakes us.
-        if due is not None and not self._sending:
+        if self._sending:
+            # What is being sent counts as due, and may be due anew: looked at now and then, not at each end of one.
+            seconds = _SENDING_SECONDS
+        elif (due := self._account.store.next_due()) is not None:
             seconds = min(seconds, max(0.0, due - self._account.clock()))
-        elif self._sending:
-            seconds = 0.2
         try:
             await asyncio.wait_for(self._wake.wait(), seconds)
         except TimeoutError:
@@ -98,8 +97,9 @@ class Webhooks:
                 pause = min(self._backoff_seconds * BACKOFF_FACTOR**delivery.attempt, MAX_BACKOFF_SECONDS)
                 store.retry(delivery.id, self._account.clock() + pause, status)
         finally:
+            if len(self._sending) == BATCH:
+                self.wake()  # others wait for a place
             del self._sending[delivery.id]
-            self.wake()
 
     async def send(self, event_id: str, manner: str = "plain") -> int | None:
         """One delivery of an event, now; the endpoint's status, or None when there was no answer."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -15,6 +14,7 @@ from sqlalchemy import ColumnElement, func, select
 from services.booking.domain import Booking, Fact, Status, Transition, fact_of
 from services.booking.domain.booking import new_code
 from services.booking.ports import Listed, News, Repeated, Stale, Window
+from services.booking.store.memory import Memory
 from services.booking.store.rows import booking_of, changes, new_row
 from services.booking.store.tables import booking_history, bookings
 from services.booking.wire import TOPIC, event_of
@@ -27,7 +27,6 @@ from services.chassis.inbox import AlreadyApplied
 from services.chassis.inbox import claim as claim_event
 
 CONSUMER = "booking"  # how booking's inbox rows are named
-REMEMBERED = 10_000  # bookings whose payment's version is known without looking: those of the last minutes
 MAX_TRIES = 3  # of storing a booking: a second is needed once in billions, when two have drawn one code
 
 _CREATE = "SELECT booking_id, request_hash FROM create_booking(%s::jsonb, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
@@ -66,8 +65,7 @@ class StoredBookings:
         self._create = HotStatement(database, _CREATE)
         self._save = HotStatement(database, _SAVE)
         self._read = HotStatement(database, _READ)
-        self._heard: OrderedDict[str, int] = OrderedDict()
-        """What this process has stored of late: the payment's version only grows, so it stays true."""
+        self._memory = Memory()
         self._worker_database = worker_database
         self._wake = wake
         self._traceparent = traceparent
@@ -106,20 +104,15 @@ class StoredBookings:
         else:
             stored = await self._database.run_again(lambda: self._save_with(parameters, before, after, key, news))
         if not stored:
+            self._memory.left(before.booking_id)
             raise Stale
         if fact is not None:
             self._wake()
-        self._remember(saved)
+        self._memory.stored(saved)
         return saved
 
-    def has_heard(self, booking_id: str, payment_version: int) -> bool:
-        return self._heard.get(booking_id, 0) >= payment_version
-
-    def _remember(self, saved: Booking) -> None:
-        self._heard[saved.booking_id] = saved.payment_version
-        self._heard.move_to_end(saved.booking_id)
-        if len(self._heard) > REMEMBERED:
-            self._heard.popitem(last=False)
+    def needs_no_news(self, booking_id: str, payment_version: int, now: datetime) -> bool:
+        return self._memory.needs_no_news(booking_id, payment_version, now)
 
     async def first_use(self, key: IdempotencyKey) -> str | None:
         async with self._database.transaction(key.tenant_id) as connection:
@@ -133,6 +126,7 @@ class StoredBookings:
         return booking_of(row) if row is not None else None
 
     async def postpone(self, booking: Booking, run_time: datetime) -> None:
+        self._memory.left(booking.booking_id)
         await self._worker_database.execute(_POSTPONE, (run_time, booking.booking_id, booking.version))
 
     async def take_due(self, now: datetime, lease: datetime, limit: int) -> list[Booking]:

@@ -14,10 +14,10 @@ async def hear_payment(ports: Ports, tenant_id: str, booking_id: str, charge: Ch
     """Note how a booking's payment stands, and have the saga act on it; raises Repeated for news taken before.
 
     What changes nothing is not even written down as taken: it would change nothing a second time either, and it is by
-    far the most, because a booking mostly learns by payment's own answer before the event arrives. What this process
-    has stored itself is not even looked up.
+    far the most, because a booking mostly learns by payment's own answer. What this process has stored itself is not
+    even looked up.
     """
-    if not charge.refunds and ports.bookings.has_heard(booking_id, charge.version):
+    if not charge.refunds and ports.bookings.needs_no_news(booking_id, charge.version, ports.clock.now()):
         return
     for _ in range(MAX_TRIES):
         booking = await ports.bookings.get(tenant_id, booking_id)

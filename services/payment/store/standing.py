@@ -22,23 +22,24 @@ MAX_HEARD = 64  # events kept in one statement
 MAX_MOOT = 1_000  # events settled in one
 
 # What the payment already says needs no further look; an event about a payment in the making is given time.
+# LIMIT has each payment looked up: for a join, the planner reads all payments as long as it takes them to be few.
 _KEEP = """
     INSERT INTO provider_events (event_id, type, object_id, intent_id, payment_id, state, create_time, receive_time,
         due_time, apply_time)
     SELECT given.event_id, given.type, given.object_id, given.intent_id, given.payment_id,
-        CASE WHEN NOT given.relevant THEN 'KEPT' WHEN moot THEN 'APPLIED' ELSE 'WAITING' END,
+        CASE WHEN NOT given.relevant THEN 'KEPT' WHEN p.moot THEN 'APPLIED' ELSE 'WAITING' END,
         given.create_time, %(at)s::timestamptz,
-        %(at)s::timestamptz + CASE WHEN in_the_making THEN %(grace)s::interval ELSE interval '0' END,
-        CASE WHEN given.relevant AND moot THEN %(at)s::timestamptz END
+        %(at)s::timestamptz + CASE WHEN p.in_the_making THEN %(grace)s::interval ELSE interval '0' END,
+        CASE WHEN given.relevant AND p.moot THEN %(at)s::timestamptz END
     FROM jsonb_to_recordset(%(events)s::jsonb) AS given (
         event_id text, type text, object_id text, intent_id text, payment_id text, create_time timestamptz,
         relevant boolean
     )
-    LEFT JOIN payments p ON p.payment_id = given.payment_id
-    CROSS JOIN LATERAL (SELECT
-        coalesce(is_moot(p, given.type, given.intent_id), false) AS moot,
-        coalesce(p.status = 'PROCESSING' AND p.attempt_time > %(at)s::timestamptz - %(grace)s::interval, false)
-            AS in_the_making) AS seen
+    LEFT JOIN LATERAL (
+        SELECT is_moot(payments, given.type, given.intent_id) AS moot,
+            status = 'PROCESSING' AND attempt_time > %(at)s::timestamptz - %(grace)s::interval AS in_the_making
+        FROM payments WHERE payments.payment_id = given.payment_id LIMIT 1
+    ) p ON true
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id, CASE WHEN state = 'WAITING' THEN due_time END AS due_time
 """

@@ -12,15 +12,17 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from services.booking.domain import TRANSITIONS, Booking, Charge, Guest, Item, Order, PaymentStatus, Status
-from services.booking.ports import News, Ports, Stale, Times
+from services.booking.domain import TRANSITIONS, Booking, Charge, Guest, Item, Order, PaymentStatus, Status, Step
+from services.booking.ports import Mandate, News, Ports, Stale, Times
 from services.booking.store import METADATA, StoredBookings
 from services.booking.usecases import CreateBooking, create_booking, hear_payment
 from services.chassis.clock import FixedClock
 from services.chassis.db import Database, counting
 from services.chassis.db.migrate import drift
+from services.chassis.errors import DependencyUnavailable
 from services.chassis.idempotency.key import IdempotencyKey
 from services.chassis.ids import new_id
+from services.chassis.money import Money
 from services.chassis.principal import Principal
 from tests.databases import NewDatabase, Urls
 from tests.ports.booking.fakes import PAYS, RESOURCE, START, TENANT, FakeInventory, FakePatience, FakePayments
@@ -224,6 +226,46 @@ async def test_news_of_what_this_process_has_stored_cost_nothing(bookings: Store
         with counting(database) as counter:
             await hear_payment(around, TENANT, booking.booking_id, told, News(f"evt_{version}", "t"))
         assert bool(counter.statements) == looks
-    assert bookings.has_heard(booking.booking_id, charge.version + 1)
-    assert not bookings.has_heard(booking.booking_id, charge.version + 2)
-    assert not bookings.has_heard("bkg_of_another_process", 1)
+    assert bookings.needs_no_news(booking.booking_id, charge.version + 1, START)
+    assert not bookings.needs_no_news(booking.booking_id, charge.version + 2, START)
+    assert not bookings.needs_no_news("bkg_of_another_process", 1, START)
+
+
+class _TellsEarly(FakePayments):
+    """Its events arrive before its answer, which then is lost."""
+
+    def __init__(self, bookings: StoredBookings, database: Database) -> None:
+        self.around = replace(ports(bookings), payments=self)
+        super().__init__(self.around.clock)  # type: ignore[arg-type]  # it is the FixedClock that `ports` makes
+        self._database = database
+        self.looks: list[int] = []
+
+    async def start(self, mandate: Mandate, vendor_id: str, amount: Money, token: str) -> Charge:
+        charge = await super().start(mandate, vendor_id, amount, token)
+        await self.tell(mandate.booking_id, charge)
+        raise DependencyUnavailable
+
+    async def tell(self, booking_id: str, charge: Charge) -> None:
+        with counting(self._database) as counter:
+            await hear_payment(self.around, TENANT, booking_id, charge, News(f"evt_{len(self.looks)}", "t"))
+        self.looks.append(len(counter.statements))
+
+
+async def test_news_while_payment_is_asked_cost_nothing(bookings: StoredBookings, database: Database) -> None:
+    payments = _TellsEarly(bookings, database)
+    booking = (await create_booking(payments.around, CUSTOMER, COMMAND, None)).booking
+    assert (booking.step, payments.looks) == (Step.PAY, [0])
+    # From here on the step may be anybody's, so what is stored is looked at.
+    await payments.tell(booking.booking_id, Charge("pay_1", PaymentStatus.SUCCEEDED, 9))
+    assert payments.looks == [0, 1]
+
+
+async def test_a_lease_that_has_ended_vouches_for_nothing(bookings: StoredBookings) -> None:
+    booking = asked()
+    await bookings.add(booking, None)
+    asking = await bookings.save(booking, replace(booking, step=Step.PAY, run_time=START + timedelta(seconds=15)))
+    assert bookings.needs_no_news(asking.booking_id, 9, START + timedelta(seconds=14))
+    assert not bookings.needs_no_news(asking.booking_id, 9, START + timedelta(seconds=15))
+    with pytest.raises(Stale):
+        await bookings.save(booking, replace(booking, step=Step.PAY))
+    assert not bookings.needs_no_news(asking.booking_id, 9, START)

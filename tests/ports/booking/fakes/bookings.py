@@ -8,6 +8,7 @@ from datetime import datetime
 
 from services.booking.domain import TRANSITIONS, Booking, Fact, PaymentStatus, Status, Transition, fact_of
 from services.booking.ports import Listed, News, Repeated, Stale, Window
+from services.booking.store.memory import Memory
 from services.chassis.errors import IdempotencyKeyReused
 from services.chassis.idempotency.key import IdempotencyKey
 from tests.ports.booking.fakes.scene import Turn, no_turn
@@ -22,6 +23,7 @@ class FakeBookings:
         self.transitions: dict[str, list[Transition]] = {}
         self.facts: list[Fact] = []
         self.taken: set[str] = set()
+        self._memory = Memory()
         self._turn = turn
 
     async def add(self, booking: Booking, key: IdempotencyKey | None) -> str:
@@ -54,13 +56,14 @@ class FakeBookings:
             self.taken.add(news.event_id)
         saved = replace(after, version=before.version + 1)
         self._write(before, saved)
+        self._memory.stored(saved)
         if saved.failure is not None:
             self.keys = {name: found for name, found in self.keys.items() if found[1] != saved.booking_id}
         await self._turn()
         return saved
 
-    def has_heard(self, booking_id: str, payment_version: int) -> bool:
-        return False  # as a process that has just begun: whoever asks must then look
+    def needs_no_news(self, booking_id: str, payment_version: int, now: datetime) -> bool:
+        return self._memory.needs_no_news(booking_id, payment_version, now)
 
     async def first_use(self, key: IdempotencyKey) -> str | None:
         await self._turn()
@@ -75,6 +78,7 @@ class FakeBookings:
         return self.rows[booking.booking_id]
 
     async def postpone(self, booking: Booking, run_time: datetime) -> None:
+        self._memory.left(booking.booking_id)
         await self._turn()
         row = self.rows[booking.booking_id]
         if row.version == booking.version:
