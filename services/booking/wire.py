@@ -164,6 +164,7 @@ def charge(sent: payment_pb2.Payment, client_secret: str = "") -> Charge:
             for refund in sent.refunds
         ),
         client_secret=client_secret,
+        paid=money(sent.amount) if sent.status == payment_pb2.Payment.SUCCEEDED else None,
     )
 
 

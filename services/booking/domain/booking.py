@@ -29,7 +29,7 @@ ASK_AFTER_SECONDS = (5, 5, 10, 15, 20, 30)
 class Step(StrEnum):
     """What the saga does next. Each is stored before it is taken, and each can be taken twice without harm."""
 
-    HOLD = "HOLD"  # have inventory price and keep the units
+    HOLD = "HOLD"  # have inventory price and keep the units; whoever begins here goes on to PAY without storing it
     PAY = "PAY"  # have payment begun, and confirmed where there is a token
     AWAIT = "AWAIT"  # wait for the payment, and ask for it when nothing is heard
     POST = "POST"  # it is paid: have inventory sell the units
@@ -41,7 +41,7 @@ class Step(StrEnum):
 
 
 # What asks payment itself, and acts on its answer: what payment tells meanwhile adds nothing to that.
-ASKING = frozenset({Step.PAY, Step.STOP_PAYMENT, Step.REFUND})
+ASKING = frozenset({Step.HOLD, Step.PAY, Step.STOP_PAYMENT, Step.REFUND})
 # What the saga takes without waiting for anybody outside.
 MOVING = frozenset(Step) - {Step.AWAIT, Step.DONE}
 
@@ -142,6 +142,11 @@ class Booking:
         return self.step in ASKING
 
     @property
+    def resumed(self) -> bool:
+        """Whether the present step was begun before, by somebody who has not ended it."""
+        return self.attempts > 0
+
+    @property
     def refund_step(self) -> str:
         """How the refund is named towards payment."""
         return LATE_STEP if self.status is Status.EXPIRED else CANCEL_STEP
@@ -195,6 +200,8 @@ class Booking:
         refund = self._mine(charge.refunds)
         told = replace(
             self,
+            # A run that died may have charged before anything was stored of what it kept.
+            total=self.total or charge.paid,
             payment_id=charge.payment_id or self.payment_id,
             payment_status=charge.status,
             payment_error=charge.last_error,
@@ -221,6 +228,8 @@ class Booking:
             # Paid at the last moment: one whose time was over is sold after all, one that nobody wants any more is not.
             if paid and self.ending is not None and self.ending.status is Status.EXPIRED:
                 return self._moved(Step.POST, now, lease, ending=None)
+            if paid and self.ending is not None and self.ending.status is Status.FAILED:
+                return self.units_gone(now, lease)
             if paid or self.payment_status is PaymentStatus.CANCELLED:
                 return self._moved(Step.RELEASE, now, lease)
         return self
@@ -249,11 +258,11 @@ class Booking:
             return self.units_gone(now, lease)
         return self._moved(Step.LATE_HOLD, now, lease, hold_step=LATE_STEP)
 
-    def held_again(self, total: Money, now: datetime, lease: datetime) -> Booking:
+    def held_again(self, items: tuple[PricedItem, ...], total: Money, now: datetime, lease: datetime) -> Booking:
         """LATE_HOLD → POST, where the price is still the one that was paid."""
         if total != self.total:
             return self.units_gone(now, lease)
-        return self._moved(Step.POST, now, lease)
+        return self._moved(Step.POST, now, lease, items=self.items or items, vendor_id=items[0].vendor_id)
 
     def units_gone(self, now: datetime, lease: datetime) -> Booking:
         """It is paid, and cannot be had any more: end it and give everything back."""

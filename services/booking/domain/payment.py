@@ -47,3 +47,4 @@ class Charge:
     last_error: str = ""
     refunds: tuple[Refund, ...] = ()
     client_secret: str = ""
+    paid: Money | None = None  # once it succeeded

@@ -166,6 +166,7 @@ class StoredBookings:
         if row is None:
             return None  # the key's row was purged between two statements: it is free again
         if row.booking_id == booking.booking_id:
+            self._memory.stored(booking)
             self._wake()
         elif key is not None and row.request_hash != key.request_hash:
             raise IdempotencyKeyReused

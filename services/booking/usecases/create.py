@@ -64,7 +64,7 @@ async def create_booking(ports: Ports, caller: Principal, command: CreateBooking
 async def _carry_on(ports: Ports, caller: Principal, booking: Booking) -> View:
     saga = Saga(ports, booking)
     await saga.run_or_leave()
-    if saga.outage is not None and saga.booking.step is Step.HOLD:
+    if saga.outage is not None and saga.booking.step is Step.HOLD and not (saga.charging or booking.resumed):
         # Nothing was charged and perhaps nothing kept: the caller is told that it failed, so it must have.
         now = ports.clock.now()
         failure = Failure(DependencyUnavailable.reason)

@@ -49,6 +49,7 @@ class Saga:
         self._ports = ports
         self.booking = booking
         self.client_secret = ""
+        self.charging = False  # whether this run may have had something charged that is not stored
         self.outage: Refusal | None = None
 
     async def run(self) -> None:
@@ -133,30 +134,55 @@ def lease_from(ports: Ports, now: datetime) -> datetime:
 
 
 async def _hold(saga: Saga, ports: Ports) -> None:
-    booking, now = saga.booking, ports.clock.now()
-    if booking.overdue(now):
-        await saga.save(booking.expiring(now, lease_from(ports, now)))
-        return
+    booking = saga.booking
     ttl = ports.times.payment_window + ports.times.hold_margin
     try:
         held = await ports.inventory.place(saga.mandate, BOOK_STEP, booking.order, ttl)
     except _HOLD_REFUSALS as refusal:
-        await saga.save(booking.failed(Failure(refusal.reason, refusal.metadata), ports.clock.now()))
+        await _refuse(saga, ports, refusal)
         return
     crash_point("booking.after_hold")
     now = ports.clock.now()
     if len({item.vendor_id for item in held.items}) > 1:
         undoing = booking.undoing(Failure(ItemsIncompatible.reason), now, lease_from(ports, now), step=Step.RELEASE)
         await saga.save(undoing)
+        return
+    kept = booking.held(held.items, held.total, now, lease_from(ports, now))
+    if booking.resumed:
+        # Another run may have come further: what is stored here also stops it.
+        await saga.save(kept)
+        return
+    saga.charging = True
+    try:
+        await (_charge if kept.step is Step.PAY else _sell)(saga, ports, kept)
+    except OUTAGES:
+        # Now it is worth storing what is kept: the worker goes on from there, and soon.
+        await saga.save(kept)
+        raise
+
+
+async def _refuse(saga: Saga, ports: Ports, refusal: Refusal) -> None:
+    booking, now = saga.booking, ports.clock.now()
+    failure = Failure(refusal.reason, refusal.metadata)
+    if not booking.resumed:
+        await saga.save(booking.failed(failure, now))
+    elif booking.overdue(now):
+        # Perhaps what is refused is our own hold, whose time is over, and perhaps it was paid in time.
+        await saga.save(booking.expiring(now, lease_from(ports, now)))
     else:
-        await saga.save(booking.held(held.items, held.total, now, lease_from(ports, now)))
+        # The run before this one may still be under way: it is to find both doors shut.
+        await saga.save(booking.undoing(failure, now, lease_from(ports, now), step=Step.STOP_PAYMENT))
 
 
 async def _pay(saga: Saga, ports: Ports) -> None:
     booking, now = saga.booking, ports.clock.now()
     if booking.overdue(now):
         await saga.save(booking.expiring(now, lease_from(ports, now)))
-        return
+    else:
+        await _charge(saga, ports, booking)
+
+
+async def _charge(saga: Saga, ports: Ports, booking: Booking) -> None:
     if booking.total is None:
         raise AssertionError("What is paid has a price: the hold told it.")
     try:
@@ -202,7 +228,7 @@ async def _sell(saga: Saga, ports: Ports, paid: Booking) -> None:
 
 async def _late_hold(saga: Saga, ports: Ports) -> None:
     booking = saga.booking
-    order = Order(items=tuple(sold.item for sold in booking.items))
+    order = Order(items=tuple(sold.item for sold in booking.items)) if booking.items else booking.order
     try:
         held = await ports.inventory.place(saga.mandate, LATE_STEP, order, ports.times.late_hold)
     except _HOLD_REFUSALS:
@@ -210,7 +236,7 @@ async def _late_hold(saga: Saga, ports: Ports) -> None:
         await saga.save(booking.units_gone(now, lease_from(ports, now)))
         return
     now = ports.clock.now()
-    await saga.save(booking.held_again(held.total, now, lease_from(ports, now)))
+    await saga.save(booking.held_again(held.items, held.total, now, lease_from(ports, now)))
 
 
 async def _await(saga: Saga, ports: Ports) -> None:

@@ -180,6 +180,8 @@ class BookingMachine(RuleBasedStateMachine):
         assert not booking.payment_token
         if booking.status is Status.CONFIRMED:
             assert booking.total is not None
+            assert booking.items
+            assert booking.vendor_id
             assert kept == booking.total.minor
             (sold,) = [hold for hold in self._holds(booking_id) if hold.status == "POSTED"]
             assert sold.held.total == booking.total

@@ -34,6 +34,7 @@ class FakeBookings:
         if key is not None:
             self.keys[_key(key)] = (key.request_hash, booking.booking_id)
         self._write(None, booking)
+        self._memory.stored(booking)
         await self._turn()
         return booking.booking_id
 

@@ -164,4 +164,5 @@ def _charge(intent: FakeIntent, *, secret: bool = False) -> Charge:
         last_error=intent.last_error,
         refunds=tuple(intent.refunds.values()),
         client_secret=f"{intent.payment_id}_secret" if secret and open_ else "",
+        paid=intent.amount if intent.status is PaymentStatus.SUCCEEDED else None,
     )
