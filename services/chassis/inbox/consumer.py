@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from confluent_kafka import Message, TopicPartition
 
 FETCH = 200  # messages
-FETCH_SECONDS = 0.5  # the longest wait for a first one; offsets are committed at least this often
+FETCH_SECONDS = 0.5  # the longest wait for a first one
+COMMIT_SECONDS = 0.5  # between two commits of offsets, each of which is a write for Kafka
 MAX_ATTEMPTS = 5  # in place, of an event whose handler fails
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 2.0
@@ -78,6 +80,7 @@ class Consumer:
         self._handler_seconds = handler_seconds
         self._dead_letters = DeadLetters(bootstrap, name)
         self._lanes: dict[tuple[str, int], Lane] = {}
+        self._commit_from = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop`; then finish the events in hand, commit their offsets and leave the group."""
@@ -87,10 +90,8 @@ class Consumer:
             consumer = await loop.run_in_executor(thread, self._join, loop)
             try:
                 while not stop.is_set():
-                    messages = await loop.run_in_executor(thread, _fetch, consumer)
-                    for message in messages:
+                    for message in await loop.run_in_executor(thread, self._settle_and_fetch, consumer):
                         self._place(message)
-                    await loop.run_in_executor(thread, self._settle, consumer)
             finally:
                 # Leaving revokes all partitions, which finishes what is in hand.
                 await loop.run_in_executor(thread, consumer.close)
@@ -134,16 +135,18 @@ class Consumer:
             lane = self._lanes[place] = Lane(*place, partial(self._apply))
         lane.put(message)
 
-    def _settle(self, consumer: KafkaConsumer) -> None:
-        """Commit what is done, and keep full lanes from filling further; runs between two fetches."""
+    def _settle_and_fetch(self, consumer: KafkaConsumer) -> list[Message]:
+        """Commit what is done, keep full lanes from filling further, and wait for what comes next."""
         lanes = list(self._lanes.values())
-        if offsets := _offsets(lanes):
+        if (now := time.monotonic()) >= self._commit_from and (offsets := _offsets(lanes)):
             consumer.commit(offsets=offsets, asynchronous=True)
+            self._commit_from = now + COMMIT_SECONDS
         for lane in lanes:
             if lane.should_pause():
                 consumer.pause([lane.partition()])
             elif lane.should_resume():
                 consumer.resume([lane.partition()])
+        return _fetch(consumer)
 
     async def _release(self, partitions: Sequence[TopicPartition]) -> list[Lane]:
         lanes = [self._lanes.pop((gone.topic, gone.partition), None) for gone in partitions]
