@@ -14,6 +14,7 @@ from envoy_data_plane.envoy.extensions.filters.http.grpc_web.v3 import GrpcWeb
 from envoy_data_plane.envoy.extensions.filters.http.jwt_authn.v3 import (
     JwksAsyncFetch,
     JwtAuthentication,
+    JwtCacheConfig,
     JwtHeader,
     JwtProvider,
     JwtRequirement,
@@ -28,7 +29,7 @@ from envoy_data_plane.google.protobuf import Any, Empty
 
 from gateway.clusters import ITSELF
 from gateway.contract import Contract
-from gateway.limits import JWKS_FETCH, JWKS_KEPT, JWKS_RETRY, REQUEST_BODY_BYTES, TOKEN_CLOCK_SKEW_SECONDS
+from gateway.limits import JWKS_FETCH, JWKS_KEPT, JWKS_RETRY, REQUEST_BODY_BYTES, TOKEN_CLOCK_SKEW_SECONDS, TOKENS_KNOWN
 from gateway.routes import JWT_FILTER, LUA_FILTER, RATE_FILTER, TOKEN_REQUIREMENT
 
 ISSUER = AUDIENCE = "berth"
@@ -108,6 +109,8 @@ def _provider(*, remote_jwks: RemoteJwks | None = None, local_jwks: DataSource |
         forward=True,
         require_expiration=True,
         clock_skew_seconds=TOKEN_CLOCK_SKEW_SECONDS,
+        # A person's calls come with the same token; its signature is checked once, its time at each call.
+        jwt_cache_config=JwtCacheConfig(jwt_cache_size=TOKENS_KNOWN),
     )
 
 

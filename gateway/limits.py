@@ -29,6 +29,7 @@ RETRY_AFTER_SECONDS = 1
 
 # Access tokens are short-lived; services judge them again with their own clock.
 TOKEN_CLOCK_SKEW_SECONDS = 5
+TOKENS_KNOWN = 1_000  # whose signatures were checked
 JWKS_FETCH = timedelta(seconds=2)
 # A new key must be published at least this long before it signs.
 JWKS_KEPT = timedelta(seconds=30)
