@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.bench import cpu, load, settle
+from scripts.bench import cpu, load, pace, settle
 from scripts.bench.load import Request
 from scripts.bench.market import Market
 from scripts.bench.table import LOAD, Line, Report
 from tests.mesh import Mesh
 
 CLIENTS = 32
+WINDOW_SECONDS = 10.0  # of a load's course
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class Bench:
         """
         pids = self.pids()
         before = cpu.read(pids)
-        result = load.run(plan, self.work)
+        with pace.watched() as look:
+            result = load.run(plan, self.work)
         seconds = settle.drain(self.databases, mails=mails) if drains else 0.0
         count = len(plan.requests)
         costs = {part: 1000 * used / count for part, used in cpu.spent(before, cpu.read(pids)).items()}
@@ -91,6 +93,9 @@ class Bench:
             settle.violations(self.mesh, self.databases) if drains else None,
             ", ".join(filter(None, notes)),
             {**costs, LOAD: 1000 * result.cpu_seconds / count},
+            pace.windows(
+                result.begun, list(zip(result.answered, result.milliseconds, strict=True)), look, every=WINDOW_SECONDS
+            ),
         )
         self.report.lines.append(line)
         return line

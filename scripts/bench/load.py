@@ -53,6 +53,10 @@ class Result:
     outcomes: Mapping[str, int]
     """What the answers said: a booking's status, or why there is none; none for what was not answered."""
     cpu_seconds: float
+    begun: float = 0.0
+    """By the clock."""
+    answered: Sequence[float] = ()
+    """Seconds after that, for each of `milliseconds`."""
     kept: Sequence[str] = ()
 
     @property
@@ -88,6 +92,7 @@ async def _send_all(plan: Plan) -> Result:
     import aiohttp
 
     milliseconds: list[float] = []
+    answered: list[float] = []
     statuses: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     kept: list[str] = []
@@ -110,7 +115,9 @@ async def _send_all(plan: Plan) -> Result:
                             kept.append(answer[plan.keep])
             except (TimeoutError, aiohttp.ClientError, ValueError) as error:
                 statuses[type(error).__name__] += 1
-            milliseconds.append((time.perf_counter() - due) * 1000)
+            now = time.perf_counter()
+            milliseconds.append((now - due) * 1000)
+            answered.append(now - started)
 
         async def at_rate(started: float) -> None:
             async with asyncio.TaskGroup() as group:
@@ -123,14 +130,15 @@ async def _send_all(plan: Plan) -> Result:
             while waiting:
                 await send(waiting.pop(), time.perf_counter())
 
-        started, busy = time.perf_counter(), time.process_time()
+        begun, started, busy = time.time(), time.perf_counter(), time.process_time()
         if plan.rate > 0:
             await at_rate(started)
         else:
             waiting = list(reversed(plan.requests))
             await asyncio.gather(*(one_client(waiting) for _ in range(plan.clients)))
         seconds = time.perf_counter() - started
-    return Result(seconds, milliseconds, dict(statuses), dict(outcomes), time.process_time() - busy, kept)
+    used = time.process_time() - busy
+    return Result(seconds, milliseconds, dict(statuses), dict(outcomes), used, begun, answered, kept)
 
 
 async def _work(fields: dict[str, Any]) -> Result:

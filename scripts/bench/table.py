@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from scripts.bench.pace import Window
+
 # In the order of a booking's way; whatever else was counted comes after them.
 PARTS = (
     "gateway",
@@ -22,6 +24,7 @@ PARTS = (
 )
 LOAD = "load"  # the generator's own work, apart from everybody's
 MIB = 1024 * 1024
+LEAST_WINDOWS = 6  # of a load whose course is worth a table
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Line:
     note: str = ""
     cpu_ms: Mapping[str, float] = field(default_factory=dict)
     """By part, for each request."""
+    course: Sequence[Window] = ()
+    """Stretch by stretch."""
 
     @property
     def cpu_total(self) -> float:
@@ -79,7 +84,7 @@ class Report:
 
     def text(self) -> str:
         """The whole table."""
-        blocks = [self._loads(), self._costs(), self._ratios(), self._standing()]
+        blocks = [self._loads(), *self._courses(), self._costs(), self._ratios(), self._standing()]
         return "\n\n".join(block for block in blocks if block)
 
     def _loads(self) -> str:
@@ -94,6 +99,17 @@ class Report:
                 [line.name, f"{line.per_second:.1f}", *latencies, str(line.errors), audit, cost, line.note],
             )
         return aligned(rows)
+
+    def _courses(self) -> Iterable[str]:
+        for line in self.lines:
+            if len(line.course) < LEAST_WINDOWS:
+                continue
+            rows = [[f"{line.name}, from second", "p50 ms", "p95 ms", "a loop took ms"]]
+            rows += [
+                [f"{window.second:.0f}", f"{window.p50:.0f}", f"{window.p95:.0f}", f"{window.loop:.2f}"]
+                for window in line.course
+            ]
+            yield aligned(rows)
 
     def _costs(self) -> str:
         lines = [line for line in self.lines if line.cpu_ms]

@@ -194,7 +194,8 @@ class Database:
                 listener.statement(statement)
             cursor = kind(raw, row_factory=namedtuple_row)
             await cursor.execute(statement.encode(), parameters, prepare=True)
-            return await cursor.fetchall() if cursor.description is not None else []
+            # Asked for by its place: a description is made of an object for each column.
+            return await cursor.fetchall() if cursor.rownumber is not None else []
 
     async def _take(self) -> PooledConnection:
         return await self._pool.take(self._remaining())

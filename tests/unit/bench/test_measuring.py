@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
+
+import pytest
 
 from scripts.bench import cpu
 from scripts.bench.load import Result, outcome
+from scripts.bench.pace import Look, Window, watched, windows
 
 
 def test_percentiles_and_errors() -> None:
@@ -34,3 +38,22 @@ def test_a_busy_process_is_seen_and_a_missing_one_counts_nothing() -> None:
     assert used["me"] > 0
     assert used["nobody"] == 0
     assert after["me"].pss_bytes > 5_000_000
+
+
+def test_a_window_has_the_answers_and_looks_of_its_time() -> None:
+    look = Look()
+    look.take()
+    ((at, taken),) = look.seen
+    answers = [(0.0, 10.0), (9.9, 30.0), (9.0, 20.0), (10.0, 5.0)]
+    first, second = windows(at - 1, answers, look, every=10.0)
+    assert first == Window(0.0, 20.0, 30.0, taken)
+    assert second == Window(10.0, 5.0, 5.0, 0.0)
+    assert windows(at, [], look, every=10.0) == []
+
+
+def test_the_machine_is_looked_at_while_a_load_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.bench.pace.PAUSE_SECONDS", 0.01)
+    with watched() as look:
+        time.sleep(0.3)
+    assert len(look.seen) > 1
+    assert all(taken > 0 for _, taken in look.seen)

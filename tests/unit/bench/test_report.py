@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from scripts.bench.pace import Window
 from scripts.bench.profile import weigh
 from scripts.bench.table import LOAD, Line, Ratio, Report, aligned
 
@@ -32,6 +35,16 @@ def test_the_table_says_everything_once() -> None:
     assert [row.split()[0] for row in costs.splitlines()[1:]] == ["booking", "zebra", "load", "all"]
     assert ratios.splitlines()[1].split() == ["hot", "0.50", "≥", "0.7", "missed"]
     assert standing.splitlines()[1].split() == ["booking", "1.2", "3"]
+
+
+def test_a_long_loads_course_stands_beside_the_machines_pace() -> None:
+    course = [Window(10.0 * number, 200.0, 300.0, 3.0) for number in range(6)]
+    long, short = replace(line("long"), course=course), replace(line("short"), course=course[:5])
+    _, shown, *_ = Report([long, short]).text().split("\n\n")
+    rows = [row.split() for row in shown.splitlines()]
+    assert rows[0] == ["long,", "from", "second", "p50", "ms", "p95", "ms", "a", "loop", "took", "ms"]
+    assert rows[1:] == [[str(10 * number), "200", "300", "3.00"] for number in range(6)]
+    assert "short, from second" not in Report([long, short]).text()
 
 
 def test_an_empty_report_is_empty() -> None:
