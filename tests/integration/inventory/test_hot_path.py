@@ -166,3 +166,24 @@ async def test_hot_is_as_quick_as_cold(world: RealWorld) -> None:
     hot = [await run([hot_room]) for _ in range(2)]
     print(f"\nholds/s: hot {max(hot):.0f}, cold {max(cold):.0f}, ratio {max(hot) / max(cold):.2f} (bound 0.7)")  # noqa: T201 - likewise
     assert max(hot) >= 0.7 * max(cold)
+
+
+async def test_a_sale_reads_what_it_sells_by_a_plan_of_an_empty_table(world: RealWorld) -> None:
+    count, sold = 3_000, 8
+    names = [f"bkg_{number}" for number in range(sold)], ["book"] * sold
+    with psycopg.connect(world.urls.app, autocommit=True) as connection:
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        connection.execute("SELECT * FROM post_holds(%s, %s, %s)", (world.tenant_id, *names))
+        with psycopg.connect(world.urls.superuser, autocommit=True) as superuser:
+            superuser.execute(
+                "INSERT INTO holds SELECT 'hld_' || n, %s, 'usr_1', 'bkg_' || n, 'book', 'HELD', '[]', now(),"
+                " now() + interval '1 hour', now() + interval '1 hour', now() FROM generate_series(0, %s) AS n",
+                (world.tenant_id, count),
+            )
+        with connection.transaction():
+            rows = connection.execute("SELECT o_status FROM post_holds(%s, %s, %s)", (world.tenant_id, *names))
+            assert rows.fetchall() == [("POSTED",)] * sold
+            (read,) = connection.execute(
+                "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'holds'"
+            ).fetchone() or (0,)
+    assert sold <= read <= 8 * sold

@@ -167,3 +167,36 @@ async def test_the_workers_queries_use_their_indexes(stored: Stored) -> None:
         ):
             plan = "\n".join(row[0] for row in worker.execute(f"EXPLAIN {query}".encode()))
             assert index in plan
+
+
+async def test_keeping_an_event_reads_its_payment_and_no_other(stored: Stored) -> None:
+    payment = success(await stored.payments.start(new_payment())).payment
+    with psycopg.connect(stored.urls.superuser, autocommit=True) as superuser:
+        superuser.execute(
+            "INSERT INTO booking_payments (booking_id, tenant_id)"
+            " SELECT 'bkg_' || n, %s FROM generate_series(1, 3000) n",
+            (TENANT,),
+        )
+        superuser.execute(
+            "INSERT INTO payments (payment_id, tenant_id, booking_id, step, user_id, vendor_id, currency, amount_minor,"
+            " manual_capture, status, attempt_time, create_time, update_time, version)"
+            " SELECT 'pay_' || n, %s, 'bkg_' || n, 'book', 'usr_1', 'vnd_1', 'EUR', 1, false, 'PROCESSING', now(),"
+            " now(), now(), 1 FROM generate_series(1, 3000) n",
+            (TENANT,),
+        )
+    before = await read_of_payments(stored)
+    for _ in range(3):
+        await stored.events.keep(event_about(payment), NOW, relevant=True)
+    assert 3 <= await read_of_payments(stored) - before <= 6
+
+
+async def read_of_payments(stored: Stored) -> int:
+    # The worker's pool lends the one connection that it has made.
+    await stored.worker.execute("SELECT pg_stat_force_next_flush()")
+    await stored.worker.execute("SELECT 1")
+    with psycopg.connect(stored.urls.superuser) as superuser:
+        row = superuser.execute(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'payments'"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
