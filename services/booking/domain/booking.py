@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from services.booking.domain.codes import new_code
 from services.booking.domain.items import Item, PricedItem
 from services.booking.domain.payment import Charge, PaymentStatus, Refund, RefundStatus
 from services.booking.domain.transitions import Status
@@ -19,15 +19,13 @@ LATE_STEP = "late"  # names the second hold, and the refund, of a payment that c
 CANCEL_STEP = "cancel"  # names the refund of a cancellation
 SERVICE = "booking"  # the actor of what nobody asked for
 
-CODE_LENGTH = 9
-CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # without what people confuse when they read it out
 
 # How long after the last answer payment is asked by itself, try by try; the last one repeats.
 ASK_AFTER_SECONDS = (5, 5, 10, 15, 20, 30)
 
 
 class Step(StrEnum):
-    """What the saga does next. Each is stored before it is taken, and each can be taken twice without harm."""
+    """What the saga does next. Each can be taken twice without harm."""
 
     HOLD = "HOLD"  # have inventory price and keep the units; whoever begins here goes on to PAY without storing it
     PAY = "PAY"  # have payment begun, and confirmed where there is a token
@@ -389,13 +387,3 @@ def new_booking(
         status_reason="REQUESTED",
         run_time=lease,
     )
-
-
-def new_code() -> str:
-    """A confirmation code; that no two of a tenant are the same is the database's to say."""
-    drawn = secrets.randbelow(len(CODE_ALPHABET) ** CODE_LENGTH)
-    letters = []
-    for _ in range(CODE_LENGTH):
-        drawn, index = divmod(drawn, len(CODE_ALPHABET))
-        letters.append(CODE_ALPHABET[index])
-    return "".join(letters)

@@ -12,7 +12,7 @@ from psycopg import errors as pg
 from sqlalchemy import ColumnElement, func, select
 
 from services.booking.domain import Booking, Fact, Status, Transition, fact_of
-from services.booking.domain.booking import new_code
+from services.booking.domain.codes import new_code
 from services.booking.ports import Listed, News, Repeated, Stale, Window
 from services.booking.store.memory import Memory
 from services.booking.store.rows import booking_of, changes, new_row

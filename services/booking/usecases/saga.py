@@ -197,8 +197,8 @@ async def _charge(saga: Saga, ports: Ports, booking: Booking) -> None:
     now = ports.clock.now()
     heard = booking.heard(charge, now)
     if heard.payment_status is PaymentStatus.SUCCEEDED:
-        # PAY says that what is paid is then sold, so nothing more is stored before it is: a run that ends here is
-        # taken up at PAY, where payment answers the same success.
+        # What is paid is then sold, so nothing is stored before it is: a run that ends here is taken up where the
+        # booking stands, and payment answers the same success.
         await _sell(saga, ports, heard)
     else:
         await saga.save(heard.after_payment(now, lease_from(ports, now)))
