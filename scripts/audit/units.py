@@ -48,13 +48,18 @@ def _sold_without_units(sources: Sources) -> list[Violation]:
     posted = _posted(sources)
     confirmed = sources.rows(
         "booking",
-        "SELECT booking_id FROM bookings WHERE status = 'CONFIRMED' AND update_time < now() - %(settle)s",
+        """SELECT booking_id, items = '[]' OR vendor_id = '' AS blank FROM bookings
+        WHERE status = 'CONFIRMED' AND update_time < now() - %(settle)s""",
     )
-    return [
+    unsold = [
         Violation(row["booking_id"], "it is CONFIRMED, but inventory has sold it no units")
         for row in confirmed
         if row["booking_id"] not in posted
     ]
+    blank = [
+        Violation(row["booking_id"], "it is CONFIRMED, but names nothing sold") for row in confirmed if row["blank"]
+    ]
+    return unsold + blank
 
 
 def _posted(sources: Sources) -> dict[str, list[Row]]:

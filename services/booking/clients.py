@@ -57,11 +57,13 @@ class RemoteInventory:
             hold = await self._stub.PlaceBookingHold(request)
         except RemoteError as error:
             raise _hold_refusal(error, order) from error
-        return Held(tuple(wire.priced_item(item) for item in hold.items), wire.money(hold.total))
+        return _held(hold)
 
     async def post(self, mandate: Mandate, step: str) -> None:
-        request = inventory.PostHoldRequest(booking_id=mandate.booking_id, step=step)
-        await _hold_call(self._stub.PostHold(request))
+        await self._post(mandate, step)
+
+    async def post_unseen(self, mandate: Mandate, step: str) -> Held:
+        return _held(await self._post(mandate, step))
 
     async def void(self, mandate: Mandate, step: str) -> None:
         request = inventory.VoidHoldRequest(booking_id=mandate.booking_id, step=step)
@@ -70,6 +72,12 @@ class RemoteInventory:
     async def cancel_posted(self, mandate: Mandate, step: str) -> None:
         request = inventory.CancelPostedHoldRequest(booking_id=mandate.booking_id, step=step)
         await _hold_call(self._stub.CancelPostedHold(request))
+
+    async def _post(self, mandate: Mandate, step: str) -> inventory.Hold:
+        hold: inventory.Hold = await _hold_call(
+            self._stub.PostHold(inventory.PostHoldRequest(booking_id=mandate.booking_id, step=step))
+        )
+        return hold
 
 
 class RemotePayments:
@@ -123,6 +131,10 @@ class RemotePayments:
                 if error.reason in {"PAYMENT_STATE_INVALID", "REFUND_EXCEEDS_PAYMENT"}:
                     return None
                 raise
+
+
+def _held(hold: inventory.Hold) -> Held:
+    return Held(tuple(wire.priced_item(item) for item in hold.items), wire.money(hold.total))
 
 
 async def _hold_call(call: Awaitable[T]) -> T:

@@ -133,6 +133,10 @@ class Inventory(Protocol):
         """Sell what is kept; raises HoldEnded when time or a void was first."""
         ...
 
+    async def post_unseen(self, mandate: Mandate, step: str) -> Held:
+        """The same, and tell what it is."""
+        ...
+
     async def void(self, mandate: Mandate, step: str) -> None:
         """Give up what is kept, or will be by a call that comes late; raises HoldEnded when it is sold."""
         ...

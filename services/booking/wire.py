@@ -213,7 +213,8 @@ def booking(view: View) -> messages.Booking:
         refund_amount=money_message(booking.refund),
         refund_status=_refund_status(booking),
         cancel_reason=booking.cancel_reason,
-        failure_reason=booking.failure.reason if booking.failure else "",
+        # One that was given up, and then found paid, has expired.
+        failure_reason=booking.failure.reason if booking.failure and booking.status is not Status.EXPIRED else "",
         create_time=instant_to(booking.create_time),
         update_time=instant_to(booking.update_time),
         confirm_time=instant_if(booking.confirm_time),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from services.booking.domain.codes import new_code
 from services.booking.domain.items import Item, PricedItem
@@ -165,9 +166,11 @@ class Booking:
 
     def held(self, items: tuple[PricedItem, ...], total: Money, now: datetime, lease: datetime) -> Booking:
         """HOLD → PAY: the units are kept at these prices; what costs nothing needs no payment."""
-        return self._moved(
-            Step.PAY if total.minor else Step.POST, now, lease, items=items, total=total, vendor_id=items[0].vendor_id
-        )
+        return self._moved(Step.PAY if total.minor else Step.POST, now, lease, **self._learned(items, total))
+
+    def kept(self, items: tuple[PricedItem, ...], total: Money) -> Booking:
+        """With what is kept for it, unless it is known. The step stays."""
+        return replace(self, **self._learned(items, total))
 
     def failed(self, failure: Failure, now: datetime) -> Booking:
         """HOLD → FAILED: inventory refused, so nothing is kept anywhere."""
@@ -260,7 +263,7 @@ class Booking:
         """LATE_HOLD → POST, where the price is still the one that was paid."""
         if total != self.total:
             return self.units_gone(now, lease)
-        return self._moved(Step.POST, now, lease, items=self.items or items, vendor_id=items[0].vendor_id)
+        return self._moved(Step.POST, now, lease, **self._learned(items, total))
 
     def units_gone(self, now: datetime, lease: datetime) -> Booking:
         """It is paid, and cannot be had any more: end it and give everything back."""
@@ -329,6 +332,9 @@ class Booking:
             refund_status=RefundStatus.PENDING,
             update_time=now,
         )
+
+    def _learned(self, items: tuple[PricedItem, ...], total: Money) -> dict[str, Any]:
+        return {} if self.items else {"items": items, "total": total, "vendor_id": items[0].vendor_id}
 
     def _mine(self, refunds: tuple[Refund, ...]) -> Refund | None:
         if self.refund_status is None:

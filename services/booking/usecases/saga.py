@@ -134,7 +134,10 @@ def lease_from(ports: Ports, now: datetime) -> datetime:
 
 
 async def _hold(saga: Saga, ports: Ports) -> None:
-    booking = saga.booking
+    booking, now = saga.booking, ports.clock.now()
+    if booking.overdue(now):
+        await saga.save(booking.expiring(now, lease_from(ports, now)))
+        return
     ttl = ports.times.payment_window + ports.times.hold_margin
     try:
         held = await ports.inventory.place(saga.mandate, BOOK_STEP, booking.order, ttl)
@@ -164,14 +167,11 @@ async def _hold(saga: Saga, ports: Ports) -> None:
 async def _refuse(saga: Saga, ports: Ports, refusal: Refusal) -> None:
     booking, now = saga.booking, ports.clock.now()
     failure = Failure(refusal.reason, refusal.metadata)
-    if not booking.resumed:
-        await saga.save(booking.failed(failure, now))
-    elif booking.overdue(now):
-        # Perhaps what is refused is our own hold, whose time is over, and perhaps it was paid in time.
-        await saga.save(booking.expiring(now, lease_from(ports, now)))
-    else:
+    if booking.resumed:
         # The run before this one may still be under way: it is to find both doors shut.
         await saga.save(booking.undoing(failure, now, lease_from(ports, now), step=Step.STOP_PAYMENT))
+    else:
+        await saga.save(booking.failed(failure, now))
 
 
 async def _pay(saga: Saga, ports: Ports) -> None:
@@ -217,7 +217,12 @@ async def _post(saga: Saga, ports: Ports) -> None:
 
 async def _sell(saga: Saga, ports: Ports, paid: Booking) -> None:
     try:
-        await ports.inventory.post(saga.mandate, paid.hold_step)
+        if paid.items:
+            await ports.inventory.post(saga.mandate, paid.hold_step)
+        else:
+            # Kept and paid by a run that stored neither.
+            held = await ports.inventory.post_unseen(saga.mandate, paid.hold_step)
+            paid = paid.kept(held.items, held.total)
     except HoldEnded:
         now = ports.clock.now()
         await saga.save(paid.hold_lost(now, lease_from(ports, now)))

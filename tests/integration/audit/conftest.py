@@ -43,7 +43,7 @@ _HONEST = {
         VALUES ('bkg', 'ten', 'usr', 'vnd', 'PENDING', 'usr', 'REQUESTED', 1, 'CODE', '{{}}', 'EUR', 200, 'f', 'l',
             'e', '', 'credit_card', 'HOLD', 'book', {old}, {old}, now(), now());
         UPDATE bookings SET status = 'CONFIRMED', version = 2, confirm_time = {old}, payment_status = 'SUCCEEDED',
-            step = 'DONE', run_time = NULL, update_time = {old} + interval '1 second';
+            step = 'DONE', run_time = NULL, items = '[{{}}]', update_time = {old} + interval '1 second';
         INSERT INTO outbox (event_id, tenant_id, topic, key, type, payload, version, event_time, create_time,
             publish_time)
         VALUES ('evt0', 'ten', 't', 'older', 'berth.booking.events.v1.BookingRequested', '', 1,

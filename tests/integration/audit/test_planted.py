@@ -28,6 +28,7 @@ PLANTED = {
         """UPDATE holds SET status = 'CANCELLED'; UPDATE claims SET live = false; DELETE FROM cells;
         INSERT INTO hold_history VALUES ('hld', now(), 'ten', 'POSTED', 'CANCELLED', 'bkg')""",
     ),
+    "confirmed of nothing": ("I1", "booking", "UPDATE bookings SET items = '[]'"),
     "confirmed and given back": (
         "I2",
         "payment",

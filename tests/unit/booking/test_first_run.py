@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.booking.domain import Booking, HoldEnded, Item, Order, PaymentStatus, Status, Step
+from services.booking.domain import Booking, Charge, HoldEnded, Item, Order, PaymentStatus, Status, Step
 from services.booking.ports import Mandate
 from services.booking.usecases import CancelBooking, cancel_booking
 from services.chassis.errors import DependencyUnavailable
@@ -48,7 +48,8 @@ async def test_a_run_that_died_is_gone_on_with(before: str) -> None:
     assert (world.payments.kept(booking.booking_id), world.inventory.used()) == (PRICE.minor, 1)
 
 
-async def test_a_death_after_the_sale_is_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("found_after", [LEASE, HOLD])
+async def test_a_death_after_the_sale_is_no_second_one(monkeypatch: pytest.MonkeyPatch, found_after: timedelta) -> None:
     async def dies(*_arguments: object) -> Booking:
         raise Killed
 
@@ -58,8 +59,9 @@ async def test_a_death_after_the_sale_is_no_second_one(monkeypatch: pytest.Monke
         with pytest.raises(Killed):
             await book(world, PAYS)
     assert world.inventory.used() == 1
-    booking = await works(world, LEASE)
-    assert (booking.status, world.inventory.used()) == (Status.CONFIRMED, 1)
+    booking = await works(world, found_after)
+    assert (booking.status, booking.total, booking.vendor_id) == (Status.CONFIRMED, PRICE, VENDOR)
+    assert (len(booking.items), world.inventory.used()) == (1, 1)
     assert world.payments.kept(booking.booking_id) == PRICE.minor
 
 
@@ -80,6 +82,34 @@ async def test_charged_and_gone_is_given_back(capacity: int, price: Money) -> No
     booking = await works(world, HOLD)
     assert (booking.status, booking.status_reason, booking.refund) == (Status.EXPIRED, "UNITS_GONE", PRICE)
     assert (world.payments.kept(booking.booking_id), world.inventory.used()) == (0, 0)
+
+
+async def test_a_run_that_sells_while_another_gives_up_is_told_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = new_world(capacity=1)
+    stalled = await killed(world, "place")
+    cancel = world.payments.cancel
+
+    async def cancel_too_late(mandate: Mandate, reason: str) -> Charge:
+        await world.inventory.place(mandate, "book", stalled.order, HOLD)
+        await world.payments.start(mandate, VENDOR, PRICE, PAYS)
+        await world.inventory.post(mandate, "book")
+        return await cancel(mandate, reason)
+
+    monkeypatch.setattr(world.payments, "cancel", cancel_too_late)
+    booking = await works(world, HOLD)
+    assert (booking.status, booking.total, booking.vendor_id) == (Status.CONFIRMED, PRICE, VENDOR)
+    assert (len(booking.items), world.inventory.used()) == (1, 1)
+
+
+@pytest.mark.parametrize("price", [PRICE, Money("EUR", 0)])
+async def test_what_was_never_kept_ends_with_its_time(price: Money) -> None:
+    world = new_world(capacity=1)
+    world.inventory.price = price
+    await killed(world, "place")
+    # Whatever inventory would say by now, and however often it cannot.
+    world.inventory.trouble["place"] = AssertionError("nobody asks")
+    booking = await works(world, HOLD)
+    assert (booking.status, booking.status_reason, world.inventory.used()) == (Status.EXPIRED, "NOT_PAID_IN_TIME", 0)
 
 
 async def test_kept_and_never_charged_ends_with_its_time() -> None:

@@ -52,12 +52,16 @@ class FakeInventory:
         return found.held
 
     async def post(self, mandate: Mandate, step: str) -> None:
+        await self.post_unseen(mandate, step)
+
+    async def post_unseen(self, mandate: Mandate, step: str) -> Held:
         await self._begin("post")
         found = self.holds.get((mandate.booking_id, step))
-        if found is None or not self._counts(found):
+        if found is None or found.held is None or not self._counts(found):
             raise HoldEnded
         found.status = "POSTED"
         await self._turn()
+        return found.held
 
     async def void(self, mandate: Mandate, step: str) -> None:
         await self._begin("void")
