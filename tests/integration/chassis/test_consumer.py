@@ -178,7 +178,7 @@ async def test_a_poison_event_is_dead_lettered_once_and_redriven_for_its_consume
     assert (headers["berthorigintopic"], headers["berthoriginoffset"]) == (topic, "0")
 
     broken = False
-    assert await asyncio.to_thread(redrive, kafka.bootstrap, topic, NAME) == 1
+    assert await asyncio.to_thread(redrive, kafka.bootstrap, topic, NAME, limit=1) == 1
     await until(lambda: len(things.seen) == 2)
     assert things.seen[1].event_id == poison.event_id
     await until(lambda: committed(kafka, topic, 1) == 3)
