@@ -66,13 +66,18 @@ class Result:
 
     def percentile(self, share: float) -> float:
         """The latency in milliseconds that this share of the answers did not exceed."""
-        ordered = sorted(self.milliseconds)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+        return percentile(self.milliseconds, share)
 
     @property
     def errors(self) -> int:
         """Answers that were no success, and calls without an answer."""
         return sum(count for status, count in self.statuses.items() if not status.startswith("2"))
+
+
+def percentile(milliseconds: Sequence[float], share: float) -> float:
+    """What this share of them did not exceed; 0 where there are none."""
+    ordered = sorted(milliseconds)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
 def outcome(http_status: int, answer: Mapping[str, Any]) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from scripts.bench.load import percentile
+
 PAUSE_SECONDS = 1.0
 ROUNDS = 150_000  # some 3 ms, so that looking costs next to nothing
 
@@ -30,8 +32,7 @@ class Look:
 
     def between(self, begin: float, end: float) -> float:
         """The median of a stretch of time; 0 where nobody looked."""
-        found = sorted(milliseconds for at, milliseconds in self.seen if begin <= at < end)
-        return found[len(found) // 2] if found else 0.0
+        return percentile([milliseconds for at, milliseconds in self.seen if begin <= at < end], 0.5)
 
 
 class Window(NamedTuple):
@@ -66,14 +67,8 @@ def windows(begun: float, answers: Sequence[tuple[float, float]], look: Look, *,
     found = []
     for number in range(int(max((second for second, _ in answers), default=0.0) // every) + 1):
         second = number * every
-        taken = sorted(milliseconds for at, milliseconds in answers if second <= at < second + every)
+        taken = [milliseconds for at, milliseconds in answers if second <= at < second + every]
         if taken:
-            found.append(
-                Window(
-                    second,
-                    taken[len(taken) // 2],
-                    taken[int(0.95 * len(taken))],
-                    look.between(begun + second, begun + second + every),
-                )
-            )
+            loop = look.between(begun + second, begun + second + every)
+            found.append(Window(second, percentile(taken, 0.5), percentile(taken, 0.95), loop))
     return found

@@ -20,7 +20,6 @@ LATE_STEP = "late"  # names the second hold, and the refund, of a payment that c
 CANCEL_STEP = "cancel"  # names the refund of a cancellation
 SERVICE = "booking"  # the actor of what nobody asked for
 
-
 # How long after the last answer payment is asked by itself, try by try; the last one repeats.
 ASK_AFTER_SECONDS = (5, 5, 10, 15, 20, 30)
 

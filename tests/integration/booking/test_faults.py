@@ -53,6 +53,24 @@ async def test_killed_on_the_way_it_is_resumed_and_charged_once(healthy: Around,
         assert (await same.book(resource, PAYS, key="k")).booking_id == booking_id
 
 
+@pytest.mark.parametrize("point", ["after_payment", "after_post"])
+async def test_killed_when_paid_and_found_too_late_it_knows_what_it_was_sold(healthy: Around, point: str) -> None:
+    resource = await healthy.resource()
+    await healthy.restart("booking", BERTH_CRASH_AT=f"booking.{point}", BERTH_BOOKING_PAYMENT_WINDOW_SECONDS="2")
+    async with customer(healthy) as cara:
+        await asyncio.gather(cara.book(resource, PAYS), return_exceptions=True)
+    booking_id = of(healthy, cara)
+    row = healthy.booking(booking_id)
+    assert (row["step"], row["items"], row["vendor_id"], row["total_minor"]) == ("HOLD", [], "", None)
+    await asyncio.sleep(2)  # the time to pay is over before anybody looks
+    await healthy.restart("booking")
+    await healthy.until_booking(booking_id, status="CONFIRMED", step="DONE")
+    row = healthy.booking(booking_id)
+    assert ([item["item"]["resource_id"] for item in row["items"]], row["total_minor"]) == ([resource], 15_000)
+    assert row["vendor_id"]
+    assert healthy.kept(booking_id) == 15_000
+
+
 async def test_killed_after_the_refund_it_is_given_once(healthy: Around) -> None:
     resource = await healthy.resource()
     await healthy.restart("booking", BERTH_CRASH_AT="booking.after_refund")

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from services.booking import wire
 from services.booking.domain import Booking, Charge, HoldEnded, Item, Order, PaymentStatus, Status, Step
 from services.booking.ports import Mandate
-from services.booking.usecases import CancelBooking, cancel_booking
+from services.booking.usecases import CancelBooking, View, cancel_booking
 from services.chassis.errors import DependencyUnavailable
 from services.chassis.idempotency.key import IdempotencyKey
 from services.chassis.money import Money
@@ -99,6 +100,24 @@ async def test_a_run_that_sells_while_another_gives_up_is_told_in_full(monkeypat
     booking = await works(world, HOLD)
     assert (booking.status, booking.total, booking.vendor_id) == (Status.CONFIRMED, PRICE, VENDOR)
     assert (len(booking.items), world.inventory.used()) == (1, 1)
+
+
+async def test_refused_a_second_time_and_then_found_paid_it_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = new_world(capacity=0)
+    stalled = await killed(world, "place")
+    cancel = world.payments.cancel
+
+    async def cancel_too_late(mandate: Mandate, reason: str) -> Charge:
+        world.inventory.capacity = 1
+        await world.inventory.place(mandate, "book", stalled.order, HOLD)
+        await world.payments.start(mandate, VENDOR, PRICE, PAYS)
+        return await cancel(mandate, reason)
+
+    monkeypatch.setattr(world.payments, "cancel", cancel_too_late)
+    booking = await works(world, LEASE)
+    assert (booking.status, booking.status_reason, booking.refund) == (Status.EXPIRED, "UNITS_GONE", PRICE)
+    assert (world.payments.kept(booking.booking_id), world.inventory.used()) == (0, 0)
+    assert wire.booking(View(booking, shows_guest=False)).failure_reason == ""
 
 
 @pytest.mark.parametrize("price", [PRICE, Money("EUR", 0)])
