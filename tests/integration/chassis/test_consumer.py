@@ -24,7 +24,7 @@ from services.chassis.db import Database
 from services.chassis.errors import DependencyUnavailable
 from services.chassis.inbox import AlreadyApplied, Received, claim, inbox_tables, is_stale
 from services.chassis.inbox import table as inbox
-from services.chassis.inbox.consumer import MAX_ATTEMPTS, Consumer
+from services.chassis.inbox.consumer import COMMIT_SECONDS, MAX_ATTEMPTS, Consumer
 from services.chassis.inbox.redrive import redrive
 from services.chassis.kafka import event_headers, read_headers
 from services.chassis.outbox import OutboxEvent
@@ -184,6 +184,31 @@ async def test_a_poison_event_is_dead_lettered_once_and_redriven_for_its_consume
     await until(lambda: committed(kafka, topic, 1) == 3)
     assert [event.event_id for event in others].count(poison.event_id) == 1
     assert await asyncio.to_thread(redrive, kafka.bootstrap, topic, NAME) == 0
+
+
+class Tallied(KafkaConsumer):
+    """Kafka's client, with its commits counted."""
+
+    commits = 0
+
+    def commit(self, *given: Any, **named: Any) -> Any:
+        Tallied.commits += 1
+        return super().commit(*given, **named)
+
+
+async def test_offsets_are_committed_now_and_then_and_in_the_end(
+    kafka: Broker, new_topic: Any, make_event: MakeEvent, things: Things, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("confluent_kafka.Consumer", Tallied)
+    monkeypatch.setattr(Tallied, "commits", 0)
+    topic = new_topic(NAME, 1)
+    start(Consumer(NAME, [topic], {EVENT_TYPE: things}, bootstrap=kafka.bootstrap).run)
+    began = time.monotonic()
+    for number in range(25):
+        await asyncio.to_thread(send, kafka, make_event(topic, str(number)))
+        await until(lambda number=number: len(things.seen) == number + 1)  # type: ignore[misc]  # bound by its default
+    await until(lambda: committed(kafka, topic, 1) == 25)
+    assert Tallied.commits <= (time.monotonic() - began) / COMMIT_SECONDS + 1
 
 
 @pytest.mark.parametrize("wrong", [{"berthversion": "seven"}, {"ce_id": ""}, {"content-type": "text/html"}])
