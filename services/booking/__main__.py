@@ -20,6 +20,7 @@ from services.booking.workers import SagaWorker
 from services.chassis.retention import Retention
 from services.chassis.rpc import context
 from services.chassis.service import Built, Foundation, ServiceSpec, run
+from services.chassis.waves import Waves
 
 
 class CallPatience:
@@ -45,6 +46,7 @@ def connect(config: BookingConfig, foundation: Foundation, wake: Callable[[], No
         inventory=RemoteInventory(foundation.channels),
         payments=RemotePayments(foundation.channels),
         patience=CallPatience(),
+        door=Waves(),
         times=config.times,
         wake=wake,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -182,6 +183,14 @@ class Patience(Protocol):
         ...
 
 
+class Door(Protocol):
+    """Where new bookings wait for each other when there are many."""
+
+    def passage(self) -> AbstractAsyncContextManager[None]:
+        """A booking's first run; the block begins when it may."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """How long things take and last."""
@@ -205,5 +214,6 @@ class Ports:
     inventory: Inventory
     payments: Payments
     patience: Patience
+    door: Door
     times: Times
     wake: Callable[[], None] = _nobody  # tells the worker that there is something to do

@@ -42,23 +42,24 @@ class CreateBooking:
 
 async def create_booking(ports: Ports, caller: Principal, command: CreateBooking, key: IdempotencyKey | None) -> View:
     """Book: CONFIRMED when a token paid it at once, else PENDING with what the client needs to pay."""
-    now = ports.clock.now()
-    booking = new_booking(
-        tenant_id=caller.tenant_id,
-        user_id=caller.subject,
-        order=command.order,
-        guest=command.guest,
-        payment_method=command.payment_method,
-        payment_token=command.payment_token,
-        now=now,
-        payment_window=ports.times.payment_window,
-        lease=lease_from(ports, now),
-    )
-    first_id = await ports.bookings.add(booking, key)
-    if first_id != booking.booking_id:
-        return await _again(ports, caller, first_id)
-    crash_point("booking.after_claim")
-    return await _carry_on(ports, caller, booking)
+    async with ports.door.passage():
+        now = ports.clock.now()
+        booking = new_booking(
+            tenant_id=caller.tenant_id,
+            user_id=caller.subject,
+            order=command.order,
+            guest=command.guest,
+            payment_method=command.payment_method,
+            payment_token=command.payment_token,
+            now=now,
+            payment_window=ports.times.payment_window,
+            lease=lease_from(ports, now),
+        )
+        first_id = await ports.bookings.add(booking, key)
+        if first_id == booking.booking_id:
+            crash_point("booking.after_claim")
+            return await _carry_on(ports, caller, booking)
+    return await _again(ports, caller, first_id)
 
 
 async def _carry_on(ports: Ports, caller: Principal, booking: Booking) -> View:

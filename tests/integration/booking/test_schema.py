@@ -25,7 +25,7 @@ from services.chassis.ids import new_id
 from services.chassis.money import Money
 from services.chassis.principal import Principal
 from tests.databases import NewDatabase, Urls
-from tests.ports.booking.fakes import PAYS, RESOURCE, START, TENANT, FakeInventory, FakePatience, FakePayments
+from tests.ports.booking.fakes import PAYS, RESOURCE, START, TENANT, FakeInventory, FakePatience, FakePayments, OpenDoor
 from tests.ports.booking.test_bookings import OTHER_TENANT, asked, key, sold
 
 CUSTOMER = Principal("user", TENANT, new_id("usr", at=START, shard=3))
@@ -62,6 +62,7 @@ def ports(bookings: StoredBookings) -> Ports:
         inventory=FakeInventory(clock),
         payments=FakePayments(clock),
         patience=FakePatience(),
+        door=OpenDoor(),
         times=Times(timedelta(minutes=15)),
     )
 

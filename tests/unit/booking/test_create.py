@@ -25,6 +25,7 @@ from services.chassis.idempotency.key import IdempotencyKey
 from services.chassis.ids import new_id, shard_of
 from services.chassis.money import Money
 from services.chassis.principal import Principal
+from services.chassis.waves import Waves
 from tests.ports.booking.fakes import (
     DECLINES,
     NEEDS_ACTION,
@@ -35,6 +36,7 @@ from tests.ports.booking.fakes import (
     TENANT,
     UNKNOWN,
     VENDOR,
+    OpenDoor,
     World,
     new_world,
 )
@@ -163,6 +165,32 @@ async def test_a_replay_waits_for_a_call_that_runs_and_then_gives_up() -> None:
     with pytest.raises(IdempotencyInProgress) as refused:
         await book(world, PAYS, key())
     assert refused.value.retry_after == timedelta(seconds=1)
+
+
+async def test_a_call_passes_the_door_and_whoever_repeats_it_waits_outside() -> None:
+    door, inside = OpenDoor(), list[int]()
+
+    async def look() -> None:
+        inside.append(door.inside)
+
+    world = new_world(turn=look, seconds=3.0, door=door)
+    world.inventory.trouble["place"] = Killed()
+    with pytest.raises(Killed):
+        await book(world, PAYS, key())
+    assert set(inside) == {1}
+    inside.clear()
+    with pytest.raises(IdempotencyInProgress):
+        await book(world, PAYS, key())
+    asked = inside.count(1)
+    assert inside == [1] * asked + [0] * (len(inside) - asked)
+    assert 0 < asked < len(inside)
+
+
+async def test_who_comes_while_three_book_books_with_the_others() -> None:
+    world = new_world(capacity=10, turn=lambda: asyncio.sleep(0), door=Waves())
+    views = await asyncio.gather(*(book(world, PAYS) for _ in range(10)))
+    assert {view.booking.status for view in views} == {Status.CONFIRMED}
+    assert world.inventory.calls == ["place"] * 3 + ["post"] * 3 + ["place"] * 7 + ["post"] * 7
 
 
 async def test_a_replay_resumes_what_stands_still() -> None:

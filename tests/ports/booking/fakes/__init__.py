@@ -4,7 +4,7 @@ from tests.ports.booking.fakes.bookings import FakeBookings
 from tests.ports.booking.fakes.inventory import FakeInventory, priced
 from tests.ports.booking.fakes.payments import DECLINES, NEEDS_ACTION, PAYS, UNKNOWN, FakePayments
 from tests.ports.booking.fakes.scene import BEGIN, PRICE, RESOURCE, START, TENANT, VENDOR, turn
-from tests.ports.booking.fakes.worlds import FakePatience, World, new_world
+from tests.ports.booking.fakes.worlds import FakePatience, OpenDoor, World, new_world
 
 __all__ = [
     "BEGIN",
@@ -21,6 +21,7 @@ __all__ = [
     "FakeInventory",
     "FakePatience",
     "FakePayments",
+    "OpenDoor",
     "World",
     "new_world",
     "priced",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.booking.ports import Ports, Times
+from services.booking.ports import Door, Ports, Times
 from services.chassis.clock import FixedClock
 from tests.ports.booking.fakes.bookings import FakeBookings
 from tests.ports.booking.fakes.inventory import FakeInventory
@@ -29,6 +31,21 @@ class FakePatience:
         await self._turn()
 
 
+class OpenDoor:
+    """Everybody may pass at once; knows how many are inside."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+
+    @asynccontextmanager
+    async def passage(self) -> AsyncIterator[None]:
+        self.inside += 1
+        try:
+            yield
+        finally:
+            self.inside -= 1
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """Everything outside, and the use cases' door to it."""
@@ -41,7 +58,9 @@ class World:
     wakes: list[None]
 
 
-def new_world(*, capacity: int = 5, turn: Turn = no_turn, seconds: float | None = 10.0) -> World:
+def new_world(
+    *, capacity: int = 5, turn: Turn = no_turn, seconds: float | None = 10.0, door: Door | None = None
+) -> World:
     """A world at START, in which nothing has happened."""
     clock = FixedClock(START)
     wakes: list[None] = []
@@ -53,6 +72,7 @@ def new_world(*, capacity: int = 5, turn: Turn = no_turn, seconds: float | None 
         inventory=inventory,
         payments=payments,
         patience=FakePatience(seconds, turn),
+        door=door or OpenDoor(),
         times=Times(payment_window=timedelta(minutes=15)),
         wake=lambda: wakes.append(None),
     )
