@@ -18,6 +18,8 @@ __all__ = ["grpcurl", "kafka", "mesh", "new_database", "new_topic", "postgres"]
 
 # `make test` runs in two processes (pytest-xdist): these folders' tests compute, all others mostly wait for servers.
 COMPUTING = {"contract", "tidy", "unit"}
+# They wait longest, and for servers of their own: the second process has the time.
+ASIDE = "tests/integration/chassis/"
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("berth", deadline=None)
@@ -33,7 +35,12 @@ class TwoGroups(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has 
     """Each process has one group to itself, in order, with servers of its own."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "computing" if computes(nodeid) else "serving"
+        return "aside" if computes(nodeid) or nodeid.startswith(ASIDE) else "serving"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What computes comes last: its process gives way from then on."""
+    items.sort(key=lambda item: computes(item.nodeid))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:

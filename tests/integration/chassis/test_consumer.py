@@ -312,8 +312,10 @@ async def test_killed_after_its_commit_a_consumer_applies_the_event_no_second_ti
     program = (
         "import asyncio, sys\n"
         "from services.chassis.db import Database\n"
+        "from services.chassis.inbox import consumer\n"
         "from services.chassis.inbox.consumer import Consumer\n"
         "from tests.integration.chassis.test_consumer import NAME, EVENT_TYPE, Things\n"
+        "consumer.SESSION_MILLISECONDS = 6_000\n"
         "async def main():\n"
         "    database = Database(sys.argv[1])\n"
         "    await database.open()\n"

@@ -41,6 +41,11 @@ class Gateway:
         clusters = httpx.get(f"http://127.0.0.1:{self.admin_port}/clusters", timeout=5).text.splitlines()
         return {line.split("::")[0] for line in clusters if line.endswith("::health_flags::healthy")}
 
+    def counted(self, name: str) -> int:
+        """What Envoy has counted under a statistic's last word, all in all."""
+        lines = httpx.get(f"http://127.0.0.1:{self.admin_port}/stats?filter={name}$", timeout=5).text.splitlines()
+        return sum(int(line.rpartition(": ")[2]) for line in lines)
+
 
 @contextlib.contextmanager
 def running(

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.integration.gateway.conftest import Sign
 from tests.integration.gateway.echo import EchoService, Script
-from tests.integration.gateway.envoy import running
+from tests.integration.gateway.envoy import Gateway, running
 from tests.integration.gateway.test_rest import BOOKING, refusal
 
 NOWHERE = ["127.0.0.1:1"]
@@ -25,6 +25,20 @@ def test_a_good_token_reaches_the_service(rest: httpx.Client, script: Script, si
     token = sign()
     assert rest.get(BOOKING, headers=bearer(token)).status_code == 200
     assert script.seen[-1].metadata["authorization"] == f"Bearer {token}"
+
+
+def test_a_tokens_signature_is_checked_once_and_another_one_is_not_believed(
+    gateway: Gateway, rest: httpx.Client, script: Script, sign: Sign
+) -> None:
+    token = sign(exp=int(time.time()) + 4321)
+    known = gateway.counted("jwt_cache_hit")
+    assert [rest.get(BOOKING, headers=bearer(token)).status_code for _ in range(3)] == [200] * 3
+    assert gateway.counted("jwt_cache_hit") == known + 2
+    script.seen.clear()
+    said, _, signature = token.rpartition(".")
+    forged = f"{said}.{signature[:9]}{'A' if signature[9] != 'A' else 'B'}{signature[10:]}"
+    assert refusal(rest.get(BOOKING, headers=bearer(forged))) == (401, 16, "TOKEN_INVALID")
+    assert script.seen == []
 
 
 def test_a_missing_token_is_left_to_the_service(rest: httpx.Client, script: Script) -> None:
