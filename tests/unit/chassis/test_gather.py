@@ -11,6 +11,7 @@ import pytest
 from services.chassis.db import Gather, gather
 from services.chassis.errors import Overloaded
 from services.chassis.rpc import context
+from tests.unit.chassis.turns import settle
 
 
 class Oracle:
@@ -29,11 +30,6 @@ class Oracle:
         if self.fault is not None:
             raise self.fault
         return [KeyError(question) if question.startswith("bad") else question.upper() for question in questions]
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 async def asked(asking: Gather[str, str], *questions: str) -> list[asyncio.Task[str]]:

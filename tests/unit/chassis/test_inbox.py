@@ -15,6 +15,7 @@ from services.chassis.inbox.dead_letters import MAX_ERROR_LENGTH, dead_letter_to
 from services.chassis.inbox.event import EventMalformedError, message_class, received
 from services.chassis.inbox.lane import EMPTY_ENOUGH, FULL, Lane
 from services.chassis.kafka import event_headers
+from tests.unit.chassis.turns import settle
 
 HEADERS = {
     name: str(value)
@@ -77,12 +78,6 @@ class Sent:
 
 def message(number: int) -> Message:
     return cast("Message", Sent(number))
-
-
-async def settle() -> None:
-    """Let every task go as far as it can."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def test_a_lane_works_in_order_and_offers_what_is_done_once() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from services.chassis import waves
 from services.chassis.waves import Waves
+from tests.unit.chassis.turns import settle
 
 
 class Hall:
@@ -60,11 +61,6 @@ class Hall:
 def two_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two show all that three would."""
     monkeypatch.setattr(waves, "UNDER_WAY", 2)
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 async def test_who_comes_while_two_are_under_way_enters_with_the_others() -> None:
